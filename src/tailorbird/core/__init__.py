@@ -1,0 +1,1 @@
+"""The nouns that every domain shares; no I/O, no clock, no chance."""

@@ -1,0 +1,162 @@
+"""Every error Tailorbird raises, in one tree.
+
+    TailorbirdError                 the root; carries ``code`` and the three parts of a good message
+    ├── InvalidInput                a value from outside is not acceptable
+    │   ├── InvalidEvent            an event cannot be taken in
+    │   ├── InvalidDefinition       a definition (YAML, JSON, API) cannot be applied
+    │   └── InvalidExpression       text in the expression language does not parse or check
+    ├── NotFound                    what was named does not exist
+    ├── Conflict                    what was asked contradicts what is stored
+    ├── Forbidden                   the caller may not do this
+    ├── TooLarge                    a body, a batch or a string is over its limit
+    └── Unavailable                 the store or another system cannot answer now; trying again may help
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+__all__ = [
+    "Conflict",
+    "Forbidden",
+    "InvalidDefinition",
+    "InvalidEvent",
+    "InvalidExpression",
+    "InvalidInput",
+    "Mistake",
+    "NotFound",
+    "Span",
+    "TailorbirdError",
+    "TooLarge",
+    "Unavailable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of source text: offsets in characters, ``end`` exclusive."""
+
+    start: int
+    end: int
+
+    def locate(self, text: str) -> tuple[int, int]:
+        """Return the 1-based line and column where the span starts in ``text``.
+
+        >>> Span(4, 5).locate("a\\nb cd")
+        (2, 3)
+        """
+        before = text[: self.start]
+        return before.count("\n") + 1, self.start - (before.rfind("\n") + 1) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that is wrong: a stable code, what is wrong, where, and how to mend it."""
+
+    code: str
+    message: str
+    hint: str = ""
+    span: Span | None = None
+    where: str = ""
+
+    def render(self, text: str | None = None) -> str:
+        """Return the mistake for a person; with the source text, line, column and a caret are shown.
+
+        >>> print(Mistake("unknown_name", "nothing is called cuntry", span=Span(0, 6)).render("cuntry = 1"))
+        line 1, column 1: nothing is called cuntry
+          cuntry = 1
+          ^^^^^^
+        """
+        head = f"{self.where}: " if self.where else ""
+        tail = f"\n  {self.hint}" if self.hint else ""
+        if text is None or self.span is None:
+            return f"{head}{self.message}{tail}"
+        line, column = self.span.locate(text)
+        source = text.split("\n")[line - 1]
+        width = max(1, min(self.span.end - self.span.start, len(source) - column + 1))
+        caret = " " * (column - 1) + "^" * width
+        return f"{head}line {line}, column {column}: {self.message}\n  {source}\n  {caret}{tail}"
+
+
+class TailorbirdError(Exception):
+    """Something Tailorbird was asked to do cannot be done; ``code`` is stable, the text is for people."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, hint: str = "", mistakes: tuple[Mistake, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.mistakes = mistakes
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class InvalidInput(TailorbirdError):
+    """A value from outside is not acceptable; the message names the value's place and the mend."""
+
+    code = "invalid_input"
+    status = 422
+
+
+class InvalidEvent(InvalidInput):
+    """An event cannot be taken in: a field is missing, of a wrong type, absurd or too large."""
+
+    code = "invalid_event"
+
+
+class InvalidDefinition(InvalidInput):
+    """A definition cannot be applied; ``mistakes`` lists everything that is wrong with it at once."""
+
+    code = "invalid_definition"
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(m.render() for m in self.mistakes)])
+
+
+class InvalidExpression(InvalidInput):
+    """Text in the expression language does not parse or check; ``mistakes`` carry spans into ``text``."""
+
+    code = "invalid_expression"
+
+    def __init__(self, text: str, mistakes: tuple[Mistake, ...]) -> None:
+        self.text = text
+        super().__init__("\n".join(m.render(text) for m in mistakes), mistakes=mistakes)
+
+
+class NotFound(TailorbirdError):
+    """What was named does not exist; the message says what was looked for and how to list what exists."""
+
+    code = "not_found"
+    status = 404
+
+
+class Conflict(TailorbirdError):
+    """What was asked contradicts what is stored, for example archiving what another definition needs."""
+
+    code = "conflict"
+    status = 409
+
+
+class Forbidden(TailorbirdError):
+    """The caller may not do this; the message names the scope that is missing."""
+
+    code = "forbidden"
+    status = 403
+
+
+class TooLarge(TailorbirdError):
+    """A body, a batch or a string is over its limit; the message gives the size and the limit."""
+
+    code = "too_large"
+    status = 413
+
+
+class Unavailable(TailorbirdError):
+    """The store or another system cannot answer now; nothing was applied, and trying again may help."""
+
+    code = "unavailable"
+    status = 503

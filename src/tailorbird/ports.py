@@ -1,0 +1,227 @@
+"""The ports: what the domains ask of storage. Implemented once per database, under one contract suite.
+
+Everything here is synchronous; faces that are asynchronous call it from a thread or use the short path. A ``Store`` may be
+used from several threads; ``commit`` is called by one thread at a time. All reads see only what is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from tailorbird.core.action import Action
+from tailorbird.core.definition import Definition
+from tailorbird.core.event import Event, Json
+from tailorbird.core.profile import Identifier, Profile
+from tailorbird.expr.nodes import Node
+
+__all__ = ["Batch", "IdentifierRow", "Membership", "Merge", "Store", "Timer", "Unit"]
+
+
+class IdentifierRow(NamedTuple):
+    """An identifier and whose it is: ``profile`` now, ``origin`` when first seen (what an unmerge returns to)."""
+
+    kind: str
+    value: str
+    profile: int
+    origin: int
+    at: int
+
+
+class Membership(NamedTuple):
+    """A profile is in a segment since ``entered_at``, by this version of it."""
+
+    segment: str
+    profile: int
+    entered_at: int
+    version: int
+
+
+class Timer(NamedTuple):
+    """Wake a profile at ``due``; one per (profile, key); the core's key is ``segments``."""
+
+    profile: int
+    key: str
+    due: int
+
+
+class Merge(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded merge of ``loser`` into ``winner``; ``undone_at`` when it was taken back."""
+
+    id: str
+    winner: int
+    loser: int
+    at: int
+    rule: str
+    reason: str
+    undone_at: int | None = None
+
+
+class Unit:
+    """What one unit of work wants written: everything or nothing. Lists are appended to by the loop, read by ``commit``.
+
+    ``memberships`` holds rows entered, ``left`` (segment, profile) pairs. ``timers`` are upserted; a ``due`` of -1 deletes.
+    ``actions`` are admitted once per key: a key that exists is skipped silently. ``profiles`` are inserted or replaced.
+    """
+
+    __slots__ = (
+        "actions", "events", "identifiers", "left", "memberships", "merges", "profiles", "timers", "updated_actions",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.profiles: dict[int, Profile] = {}
+        self.identifiers: list[IdentifierRow] = []
+        self.memberships: list[Membership] = []
+        self.left: list[tuple[str, int]] = []
+        self.timers: dict[tuple[int, str], int] = {}
+        self.actions: list[Action] = []
+        self.updated_actions: list[Action] = []
+        self.merges: list[Merge] = []
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, name) for name in self.__slots__)
+
+
+class Batch(Protocol):
+    """Set-based evaluation of resolved expressions over all profiles (merged-away ones excluded) as of an instant."""
+
+    def count(self, condition: Node, instant: int, *, kind: str = "person") -> int:
+        """Return for how many profiles the condition is true."""
+        ...
+
+    def members(
+        self, condition: Node, instant: int, *, limit: int | None = None, after: int = 0, kind: str = "person"
+    ) -> list[int]:
+        """Return the keys of the profiles for which the condition is true, ascending, above ``after``."""
+        ...
+
+    def values(self, expressions: Mapping[str, Node], instant: int, profiles: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return for each profile key the value of each named expression (None: unknown)."""
+        ...
+
+    def tables(self, conditions: Mapping[str, Node], instant: int, *, kind: str = "person") -> dict[str, list[int]]:
+        """Return the members of many conditions in as few passes as the engine allows."""
+        ...
+
+    def wakes(self, condition: Node, instant: int, *, kind: str = "person") -> Iterator[tuple[int, int]]:
+        """Yield (profile, due) with a due in the future that is not later than the first instant the condition can change
+        for that profile without a new event; profiles for which it cannot are left out."""
+        ...
+
+
+class Store(Protocol):
+    """The record: events, profiles, definitions, memberships, timers, outbox. ``batch()`` evaluates set-based."""
+
+    url: str
+
+    # life ------------------------------------------------------------------------------------------------
+    def close(self) -> None: ...
+    def commit(self, unit: Unit) -> bool:
+        """Write a unit durably. Return True when this store object was the last writer before (its readers' caches hold),
+        False when another process wrote in between: nothing was written then, and the caller must reload and redo."""
+        ...
+
+    def claim(self) -> bool:
+        """Become the last writer without writing anything else; return False if another process wrote since we last did."""
+        ...
+
+    def batch(self) -> Batch: ...
+    def last_seq(self) -> int: ...
+    def get_meta(self, key: str) -> str | None: ...
+    def set_meta(self, key: str, value: str) -> None: ...
+
+    # events ----------------------------------------------------------------------------------------------
+    def known_ids(self, ids: Sequence[str]) -> set[str]:
+        """Return which of these event ids are stored."""
+        ...
+
+    def history(self, profiles: Sequence[int], types: Iterable[str] | None = None) -> dict[int, list[Event]]:
+        """Return each profile's events in (at, seq) order, of these types or of all."""
+        ...
+
+    def timeline(self, profile: int, *, before: tuple[int, int] | None = None, limit: int = 50) -> list[Event]:
+        """Return a profile's events newest first, older than the (at, seq) given."""
+        ...
+
+    def events(self, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """Return the log in order of seq."""
+        ...
+
+    def event(self, event_id: str) -> Event | None: ...
+
+    # profiles --------------------------------------------------------------------------------------------
+    def resolve(self, identifiers: Sequence[Identifier]) -> dict[Identifier, IdentifierRow]: ...
+    def profiles(self, keys: Sequence[int]) -> dict[int, Profile]: ...
+    def profiles_by_id(self, ids: Sequence[str]) -> dict[str, Profile]: ...
+    def page_profiles(self, *, after: int = 0, limit: int = 50, kind: str | None = None) -> list[Profile]: ...
+    def count_profiles(self) -> int: ...
+    def next_profile_key(self) -> int: ...
+    def identifiers(self, profile: int) -> list[IdentifierRow]: ...
+    def rekey(self, unit: Unit, *, loser: int, winner: int) -> None:
+        """In one transaction with ``unit``: give the loser's events, identifiers and timers to the winner, drop its memberships."""
+        ...
+
+    def unrekey(self, unit: Unit, *, winner: int, origins: Sequence[int], loser: int) -> None:
+        """Undo: events and identifiers of the winner whose origin is one of ``origins`` go back to ``loser``."""
+        ...
+
+    def merges(self, profile: int | None = None) -> list[Merge]: ...
+    def forget(self, profile: int) -> int:
+        """Erase a profile everywhere (also what it was merged from, the outbox, columns kept for batch); return rows erased."""
+        ...
+
+    # definitions -----------------------------------------------------------------------------------------
+    def definitions(
+        self, *, kind: str | None = None, name: str | None = None, status: str | None = None
+    ) -> list[Definition]: ...
+    def save_definition(self, definition: Definition) -> None:
+        """Insert or replace one version."""
+        ...
+
+    # memberships, timers ---------------------------------------------------------------------------------
+    def memberships(self, profiles: Sequence[int]) -> dict[int, list[Membership]]: ...
+    def members(self, segment: str, *, after: int = 0, limit: int = 50) -> list[Membership]: ...
+    def segment_sizes(self) -> dict[str, int]: ...
+    def overlap(self, segments: Sequence[str]) -> dict[tuple[str, str], int]: ...
+    def replace_members(self, segment: str, version: int, members: Sequence[int], at: int, event_ids: str) -> tuple[int, int]:
+        """Set-based: make ``members`` the segment's members, keeping ``entered_at`` of those who stay, and append a
+        ``segment.entered``/``segment.exited`` event (reason ``activation``, ids ``<event_ids>:<profile>``) for each change;
+        return (entered, exited)."""
+        ...
+
+    def flows(self, segment: str, since: int, until: int, step: int) -> list[tuple[int, int, int]]:
+        """Return (start of the step, entered, exited) from the segment's events."""
+        ...
+
+    def due_timers(self, until: int, *, limit: int = 1000) -> list[Timer]: ...
+    def next_due(self) -> int | None: ...
+    def arm(self, key: str, dues: Iterable[tuple[int, int]]) -> None:
+        """Set-based: (profile, due) pairs; a timer that is already earlier stays."""
+        ...
+
+    # outbox ----------------------------------------------------------------------------------------------
+    def lease_actions(self, now: int, *, limit: int, lease: int) -> list[Action]:
+        """Take due actions for delivery: status becomes ``sending``, due becomes now + lease (a dead deliverer's come back)."""
+        ...
+
+    def actions(self, *, status: str | None = None, profile: int | None = None, after: int = 0, limit: int = 50) -> list[Action]: ...
+    def action(self, key: str) -> Action | None: ...
+    def count_actions(self) -> dict[str, int]: ...
+    def sent_since(self, profile: int, channel: str, since: int) -> int:
+        """Return how many actions on a channel were sent or are on their way to the profile since an instant."""
+        ...
+
+    # the rest --------------------------------------------------------------------------------------------
+    def remember_reply(self, key: str, digest: str, reply: Json, at: int) -> None: ...
+    def recall_reply(self, key: str) -> tuple[str, Json] | None: ...
+    def save_key(self, row: Mapping[str, Json]) -> None:
+        """Insert or replace an API key: id, name, hash, scopes, created_at, expires_at, revoked_at."""
+        ...
+
+    def keys(self) -> list[dict[str, Json]]: ...
+    def bulk(self) -> Any:
+        """Return the bulk loader (see ``storage/sql/bulk.py``)."""
+        ...
