@@ -1,0 +1,1 @@
+"""What people author: files, catalog and life cycle."""
