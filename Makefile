@@ -45,7 +45,7 @@ lock: $(BIN)/python  ## pin the newest versions again
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -o requirements/run.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra postgres --extra dev -c requirements/run.lock -o requirements/dev.lock pyproject.toml
-	echo hatchling | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -o requirements/build.lock -
+	printf 'hatchling\neditables\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -o requirements/build.lock -
 
 clean:
 	rm -rf $(VENV) var bench/results .pytest_cache .mypy_cache .ruff_cache .hypothesis
