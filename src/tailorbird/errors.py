@@ -52,13 +52,17 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing that is wrong: a stable code, what is wrong, where, and how to mend it."""
+    """One thing that is wrong: a stable code, what is wrong, where, and how to mend it.
+
+    ``excerpt`` is the line of the source with a caret line below, for mistakes that travel without their source text.
+    """
 
     code: str
     message: str
     hint: str = ""
     span: Span | None = None
     where: str = ""
+    excerpt: str = ""
 
     def render(self, text: str | None = None) -> str:
         """Return the mistake for a person; with the source text, line, column and a caret are shown.
@@ -71,7 +75,8 @@ class Mistake:
         head = f"{self.where}: " if self.where else ""
         tail = f"\n  {self.hint}" if self.hint else ""
         if text is None or self.span is None:
-            return f"{head}{self.message}{tail}"
+            shown = "".join(f"\n  {line}" for line in self.excerpt.split("\n")) if self.excerpt else ""
+            return f"{head}{self.message}{shown}{tail}"
         line, column = self.span.locate(text)
         source = text.split("\n")[line - 1]
         width = max(1, min(self.span.end - self.span.start, len(source) - column + 1))
