@@ -1,0 +1,304 @@
+"""What each kind of definition may say: one table of fields, and how each is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Final
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from tailorbird.core.context import DAY, HOUR, MINUTE, SECOND, WEEK
+from tailorbird.core.definition import Kind
+from tailorbird.core.event import Json
+from tailorbird.definitions.source import Place, Report, Tree, plain
+from tailorbird.errors import InvalidExpression
+from tailorbird.expr.json import from_json
+from tailorbird.expr.parse import parse
+from tailorbird.expr.render import to_text
+from tailorbird.expr.types import Type
+
+__all__ = ["ATTRIBUTE_NAME", "FIELDS", "NAME", "Field", "did_you_mean", "duration", "read_fields", "read_name"]
+
+NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
+ATTRIBUTE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}(\.[A-Za-z_][A-Za-z0-9_-]{0,63}){0,7}\Z")
+_ENV: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,127}\Z")
+_CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]\Z")
+_DURATION: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h|d|w)\Z")
+_UNITS: Final = {"ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
+_TEXT_LIMIT: Final = 20_000
+
+Read = Callable[[Tree, str, Report], Json]
+"""Reads one field: its tree, what to call it in a message, and where to note mistakes; the result is the canonical value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a kind of definition: its name, how it is read, whether it must be there, and what it is for."""
+
+    name: str
+    read: Read
+    about: str
+    required: bool = False
+
+
+def duration(text: str) -> int | None:
+    """Return a duration such as ``7d`` or ``30m`` in milliseconds, or None when it is not one.
+
+    >>> duration("2h"), duration("soon")
+    (7200000, None)
+    """
+    match = _DURATION.match(text)
+    return int(match[1]) * _UNITS[match[2]] if match else None
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Return a hint for a misspelled word.
+
+    >>> did_you_mean("descripton", ["description", "name"])
+    'Did you mean description?'
+    """
+    close = get_close_matches(word, known, n=1)
+    return f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(known)}."
+
+
+def read_name(kind: str, tree: Tree | None, place: Place, report: Report) -> str | None:
+    """Return the name of a definition, or note why it is none."""
+    if tree is None:
+        report.add("missing_field", f"this {kind} has no name", place, "Add a line such as: name: hot_lead")
+        return None
+    name, pattern = tree.value, ATTRIBUTE_NAME if kind == Kind.ATTRIBUTE else NAME
+    if isinstance(name, str) and pattern.match(name):
+        return name
+    report.add(
+        "invalid_name", f"{plain(tree)!r} cannot be the name of a {kind}", tree.place,
+        "A name is a lower-case letter, then up to 63 lower-case letters, digits, _ or -."
+        if pattern is NAME else "An attribute's name is words of letters, digits, _ or -, joined by dots.",
+    )  # fmt: skip
+    return None
+
+
+def read_fields(kind: Kind, items: Mapping[str, Tree], about: str, place: Place, report: Report) -> dict[str, Json]:
+    """Return the canonical spec of a definition's fields (``kind`` and ``name`` already taken out)."""
+    return _read_table(FIELDS[kind], items, about, place, report, also=["kind", "name", "draft"])
+
+
+def _read_table(
+    table: tuple[Field, ...], items: Mapping[str, Tree], about: str, place: Place, report: Report, *, also: list[str]
+) -> dict[str, Json]:
+    known = {item.name: item for item in table}
+    spec: dict[str, Json] = {}
+    for name, tree in items.items():
+        if name not in known:
+            report.add("unknown_field", f"{about} knows no field {name}", tree.place, did_you_mean(name, [*also, *known]))
+        elif tree.value is not None:
+            spec[name] = known[name].read(tree, f"{about}, {name}", report)
+    for item in table:
+        if item.required and (item.name not in items or items[item.name].value is None):
+            report.add("missing_field", f"{about} needs the field {item.name}: {item.about}", place)
+    return {item.name: spec[item.name] for item in table if item.name in spec}
+
+
+def _wrong(tree: Tree, about: str, wanted: str, report: Report, code: str = "wrong_type") -> None:
+    shown = repr(plain(tree))
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}…"
+    report.add(code, f"{about}: {shown} is not {wanted}", tree.place)
+
+
+def _text(tree: Tree, about: str, report: Report) -> Json:
+    if not isinstance(tree.value, str) or len(tree.value) > _TEXT_LIMIT or "\x00" in tree.value:
+        _wrong(tree, about, f"text of at most {_TEXT_LIMIT} characters", report)
+        return None
+    return tree.value.strip()
+
+
+def _expression(tree: Tree, about: str, report: Report) -> Json:
+    value = tree.value
+    if isinstance(value, bool | int | float) and not isinstance(value, bool) and tree.place.text is not None:
+        value = tree.place.text[tree.place.start : tree.place.end]  # `value: 1` is an expression, too
+    elif isinstance(value, bool):
+        value = "true" if value else "false"
+    try:
+        if isinstance(value, str):
+            parse(value)
+            return value.rstrip()
+        if isinstance(value, dict | int | float):
+            return to_text(from_json(plain(tree)))
+    except InvalidExpression as error:
+        report.add_expression(error.mistakes, error.text, tree.place, about)
+        return None
+    _wrong(tree, about, "an expression (text, or its JSON form)", report)
+    return None
+
+
+def _pattern(pattern: re.Pattern[str], wanted: str) -> Read:
+    def read(tree: Tree, about: str, report: Report) -> Json:
+        if isinstance(tree.value, str) and pattern.match(tree.value):
+            return tree.value
+        _wrong(tree, about, wanted, report)
+        return None
+
+    return read
+
+
+def _choice(*options: str) -> Read:
+    def read(tree: Tree, about: str, report: Report) -> Json:
+        if isinstance(tree.value, str) and tree.value in options:
+            return tree.value
+        _wrong(tree, about, f"one of {', '.join(options)}", report, "unknown_choice")
+        return None
+
+    return read
+
+
+def _list_of(item: Read, *, least: int = 0, most: int = 1000) -> Read:
+    def read(tree: Tree, about: str, report: Report) -> Json:
+        if not isinstance(tree.value, list) or not least <= len(tree.value) <= most:
+            _wrong(tree, about, f"a list of {least} to {most}", report)
+            return None
+        values = [item(part, about, report) for part in tree.value]
+        for index, part in enumerate(values):
+            if part is not None and part in values[:index]:
+                report.add("duplicate", f"{about}: {part} stands twice in the list", tree.value[index].place)
+        return values
+
+    return read
+
+
+def _table_of(*table: Field) -> Read:
+    def read(tree: Tree, about: str, report: Report) -> Json:
+        if not isinstance(tree.value, dict):
+            _wrong(tree, about, f"a mapping of {', '.join(item.name for item in table)}", report)
+            return None
+        return _read_table(table, tree.value, about, tree.place, report, also=[])
+
+    return read
+
+
+def _integer(least: int, most: int) -> Read:
+    def read(tree: Tree, about: str, report: Report) -> Json:
+        if isinstance(tree.value, int) and not isinstance(tree.value, bool) and least <= tree.value <= most:
+            return tree.value
+        _wrong(tree, about, f"a whole number from {least} to {most}", report)
+        return None
+
+    return read
+
+
+def _flag(tree: Tree, about: str, report: Report) -> Json:
+    if isinstance(tree.value, bool):
+        return tree.value
+    _wrong(tree, about, "true or false", report)
+    return None
+
+
+def _duration(tree: Tree, about: str, report: Report) -> Json:
+    if isinstance(tree.value, str) and (duration(tree.value) or 0) > 0:
+        return tree.value
+    _wrong(tree, about, "a duration such as 30m, 12h or 7d", report)
+    return None
+
+
+def _event_type(tree: Tree, about: str, report: Report) -> Json:
+    if isinstance(tree.value, str) and 0 < len(tree.value) <= 200 and tree.value.isprintable():
+        return tree.value
+    _wrong(tree, about, "the type of an event", report)
+    return None
+
+
+def _url(tree: Tree, about: str, report: Report) -> Json:
+    try:
+        parts = urlsplit(tree.value) if isinstance(tree.value, str) and len(tree.value) <= 2000 else None
+        good = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        parts, good = None, False
+    if not good or parts is None:
+        _wrong(tree, about, "an address that begins with http:// or https://", report)
+        return None
+    if parts.username or parts.password:
+        report.add("secret_in_url", f"{about}: an address must not carry a user or password", tree.place, "Use secret_env.")
+        return None
+    return tree.value
+
+
+def _timezone(tree: Tree, about: str, report: Report) -> Json:
+    try:
+        if isinstance(tree.value, str):
+            ZoneInfo(tree.value)
+            return tree.value
+    except (KeyError, ValueError, OSError):
+        pass
+    _wrong(tree, about, "a time zone such as Europe/Paris", report)
+    return None
+
+
+def _baseline(tree: Tree, about: str, report: Report) -> Json:
+    value = tree.value
+    if isinstance(value, str):
+        if (duration(value) or 0) > 0:
+            return value
+        try:
+            datetime.fromisoformat(value)
+            return value
+        except ValueError:
+            pass
+    _wrong(tree, about, "a duration back from now (30d) or a date (2026-01-31)", report)
+    return None
+
+
+_NAMES: Final = _pattern(NAME, "a name (lower-case letters, digits, _ and -)")
+_ABOUT: Final = Field("description", _text, "what it is for, in a sentence")
+
+FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
+    Kind.ATTRIBUTE: (
+        Field("type", _choice(*Type), "what its values are read as", required=True),
+        _ABOUT,
+    ),
+    Kind.FEATURE: (
+        Field("value", _expression, "the expression that yields it", required=True),
+        Field("type", _choice(*Type), "the type it must have; checked"),
+        Field("view", _NAMES, "the feature view it belongs to"),
+        _ABOUT,
+    ),
+    Kind.FEATURE_VIEW: (
+        Field("features", _list_of(_NAMES), "the names of features it shows"),
+        _ABOUT,
+    ),
+    Kind.SEGMENT: (
+        Field("when", _expression, "the condition that is true for its members"),
+        Field("members", _choice("manual"), "members are added and removed by hand"),
+        Field("baseline", _baseline, "what drift is measured against: a duration back from now, or a date"),
+        _ABOUT,
+    ),
+    Kind.SUBSCRIPTION: (
+        Field("events", _list_of(_event_type, least=1), "the types of event that are sent", required=True),
+        Field("url", _url, "where they are posted", required=True),
+        Field("secret_env", _pattern(_ENV, "the name of an environment variable"), "the variable that holds the signing secret"),
+        Field("segments", _list_of(_NAMES, least=1), "only events of these segments"),
+        _ABOUT,
+    ),
+    Kind.GATE: (
+        Field("channel", _text, "the channel it guards", required=True),
+        Field("purpose", _text, "the purpose it guards; all of the channel's when left out"),
+        Field("cap", _table_of(
+            Field("count", _integer(1, 1_000_000), "how many", required=True),
+            Field("per", _duration, "in how long", required=True),
+        ), "how many a profile may get in a stretch of time"),
+        Field("quiet_hours", _table_of(
+            Field("from", _pattern(_CLOCK, "a time of day such as 22:00"), "when they begin", required=True),
+            Field("to", _pattern(_CLOCK, "a time of day such as 08:00"), "when they end", required=True),
+            Field("timezone", _timezone, "in which time zone; UTC when left out"),
+        ), "when nothing is sent"),
+        _ABOUT,
+    ),
+    Kind.MERGE_RULE: (
+        Field("priority", _list_of(_text, least=1, most=50), "kinds of identifier, strongest first"),
+        Field("unique", _list_of(_text, most=50), "kinds of identifier of which a profile has one at most"),
+        Field("merge_on", _list_of(_text, most=50), "kinds of identifier that may join two profiles"),
+        _ABOUT,
+    ),
+}  # fmt: skip
+"""The fields of every kind, in the order in which they are shown and stored."""

@@ -1,0 +1,283 @@
+"""Text of YAML or JSON into trees of values that remember where they stand, so that every mistake can be shown in its file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from tailorbird.core.event import Json
+from tailorbird.errors import Mistake, Span
+
+__all__ = ["MAX_DEPTH", "MAX_TEXT", "Place", "Report", "Tree", "parse_json", "parse_yaml", "plain", "plant"]
+
+MAX_DEPTH: Final = 32
+"""How deep lists and mappings may nest."""
+MAX_TEXT: Final = 1_000_000
+"""How many characters one file or text may have."""
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})$")
+_FLOAT: Final = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]{1,3})?$")
+_WORDS: Final[Mapping[str, Json]] = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands: in a file (``text`` from ``start`` to ``end``), or at a path inside values given directly."""
+
+    name: str
+    text: str | None = field(default=None, repr=False)
+    start: int = 0
+    end: int = 0
+
+    def __str__(self) -> str:
+        if self.text is None:
+            return self.name
+        line, _ = Span(self.start, self.end).locate(self.text)
+        return f"{self.name}:{line}"
+
+    def inside(self, value: str, span: Span) -> str:
+        """Return ``file:line:column`` of a span of the text value that stands here."""
+        if self.text is None:
+            line, column = span.locate(value)
+            return f"{self.name} line {line}, column {column}"
+        line, column = Span(self._offset(value, span.start), self.end).locate(self.text)
+        return f"{self.name}:{line}:{column}"
+
+    def _offset(self, value: str, target: int) -> int:
+        # The characters of a scalar stand in the file in the same order, with indentation, folding and escapes between
+        # them: walking both together finds the place for every way YAML has of writing text.
+        text = self.text or ""
+        at = self.start
+        if text[at : at + 1] in ("|", ">"):
+            at = text.find("\n", at) + 1
+        found = at
+        for index, char in enumerate(value):
+            if char.isspace():
+                if index == target:
+                    return found
+                continue
+            found = text.find(char, at, self.end)
+            if found < 0:
+                return self.start
+            if index >= target:
+                return found
+            at = found + 1
+        return at
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A value with its place; ``value`` is a scalar, a list of trees, or a dict of trees."""
+
+    value: Any
+    place: Place
+
+
+class Report:
+    """Collects every mistake of everything that is read, so that they can be told together."""
+
+    def __init__(self) -> None:
+        self.mistakes: list[Mistake] = []
+
+    def add(self, code: str, message: str, place: Place | str, hint: str = "") -> None:
+        """Note one mistake at a place."""
+        self.mistakes.append(Mistake(code, message, hint, where=str(place)))
+
+    def add_expression(self, mistakes: Sequence[Mistake], text: str, place: Place, about: str) -> None:
+        """Note the mistakes of an expression, mapped to where it stands; ``about`` says whose it is."""
+        for item in mistakes:
+            if item.span is None:
+                self.mistakes.append(Mistake(item.code, f"{about}: {item.message}", item.hint, where=str(place)))
+                continue
+            excerpt = _excerpt(text, item.span)
+            where = place.inside(text, item.span)
+            self.mistakes.append(Mistake(item.code, f"{about}: {item.message}", item.hint, item.span, where, excerpt))
+
+
+def _excerpt(text: str, span: Span) -> str:
+    line, column = span.locate(text)
+    source = text.split("\n")[line - 1]
+    width = max(1, min(span.end - span.start, len(source) - column + 1))
+    return f"{source}\n{' ' * (column - 1)}{'^' * width}"
+
+
+def plain(tree: Tree) -> Json:
+    """Return the value without its places."""
+    if isinstance(tree.value, dict):
+        return {key: plain(item) for key, item in tree.value.items()}
+    if isinstance(tree.value, list):
+        return [plain(item) for item in tree.value]
+    return tree.value
+
+
+def plant(value: Json, name: str, report: Report, depth: int = 0) -> Tree:
+    """Return the tree of a value given directly (from Python or a request body); places are paths such as ``[0].when``."""
+    place = Place(name)
+    if depth > MAX_DEPTH:
+        report.add("too_deep", f"values nest deeper than {MAX_DEPTH}", place)
+        return Tree(None, place)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                report.add("wrong_type", f"the key {key!r} is not text", place)
+        items = {key: plant(item, f"{name}.{key}", report, depth + 1) for key, item in value.items() if isinstance(key, str)}
+        return Tree(items, place)
+    if isinstance(value, list | tuple):
+        return Tree([plant(item, f"{name}[{index}]", report, depth + 1) for index, item in enumerate(value)], place)
+    if value is None or isinstance(value, bool | int | float | str):
+        return Tree(value, place)
+    report.add("wrong_type", f"a value of type {type(value).__name__} cannot stand in a definition", place)
+    return Tree(None, place)
+
+
+def parse_json(text: str, name: str, report: Report) -> list[Tree]:
+    """Return the document of a JSON text (a list counts as many documents); mistakes go to the report."""
+    if _too_large(text, name, report):
+        return []
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        report.add("invalid_json", f"this is not JSON: {error.msg}", f"{name}:{error.lineno}:{error.colno}")
+        return []
+    except (RecursionError, ValueError):
+        report.add("too_deep", f"values nest deeper than {MAX_DEPTH}, or a number is too long", name)
+        return []
+    # JSON is YAML but for tabs between tokens; inside strings JSON allows none, so this changes no value.
+    return parse_yaml(text.replace("\t", " "), name, report)
+
+
+def parse_yaml(text: str, name: str, report: Report) -> list[Tree]:
+    """Return the documents of a YAML text; a document that is a list counts as many. Mistakes go to the report.
+
+    Only plain data: no tags, no anchors and aliases. ``yes``, ``no``, ``on``, dates and ``22:30`` are text, as they read.
+    """
+    if _too_large(text, name, report):
+        return []
+    grower = _Grower(text, name, report)
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            grower.take(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        report.add("invalid_yaml", f"this is not YAML: {error.problem or error.context}", where)
+        return []
+    except yaml.YAMLError as error:
+        report.add("invalid_yaml", f"this is not YAML: {str(error).splitlines()[0]}", name)
+        return []
+    except _Stop:
+        return []
+    return list(_spread(grower.documents))
+
+
+def _too_large(text: str, name: str, report: Report) -> bool:
+    if len(text) > MAX_TEXT:
+        report.add("too_large", f"{len(text)} characters; the limit is {MAX_TEXT}", name, "Split it into several files.")
+        return True
+    return False
+
+
+def _spread(documents: Sequence[Tree]) -> Iterator[Tree]:
+    for tree in documents:
+        if isinstance(tree.value, list):
+            yield from tree.value
+        elif tree.value is not None:
+            yield tree
+
+
+class _Stop(Exception):
+    """Reading this text further makes no sense; the reason is in the report."""
+
+
+class _Grower:
+    """Builds trees from YAML's events without recursion, so that nesting cannot exhaust the stack."""
+
+    def __init__(self, text: str, name: str, report: Report) -> None:
+        self.text, self.name, self.report = text, name, report
+        self.documents: list[Tree] = []
+        self.open: list[tuple[Tree, list[Tree]]] = []  # a mapping's list holds at most the key that waits for its value
+
+    def take(self, event: Any) -> None:
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse("yaml_alias", "anchors and aliases are not read in definitions", event, "Write the value out.")
+        if isinstance(event, yaml.CollectionStartEvent | yaml.ScalarEvent):
+            self._refuse_tags(event)
+        if isinstance(event, yaml.MappingStartEvent):
+            self._open({}, event)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            self._open([], event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._place(self.open.pop()[0])
+        elif isinstance(event, yaml.ScalarEvent):
+            self._place(Tree(self._scalar(event), self._mark(event)))
+
+    def _refuse_tags(self, event: Any) -> None:
+        if event.anchor is not None:
+            self._refuse("yaml_alias", "anchors and aliases are not read in definitions", event, "Write the value out.")
+        if event.tag is not None and event.tag not in ("!", "tag:yaml.org,2002:str"):
+            self._refuse("yaml_tag", f"the tag {event.tag} is not read in definitions", event, "Leave the tag out.")
+
+    def _open(self, value: Any, event: Any) -> None:
+        if len(self.open) >= MAX_DEPTH:
+            self._refuse("too_deep", f"values nest deeper than {MAX_DEPTH}", event)
+        self.open.append((Tree(value, self._mark(event)), []))
+
+    def _place(self, tree: Tree) -> None:
+        if not self.open:
+            self.documents.append(tree)
+            return
+        parent, waiting = self.open[-1]
+        if isinstance(parent.value, list):
+            parent.value.append(tree)
+        elif not waiting:
+            waiting.append(tree)
+        else:
+            self._pair(parent, waiting.pop(), tree)
+
+    def _pair(self, parent: Tree, key: Tree, value: Tree) -> None:
+        name = key.value
+        if isinstance(name, bool | int | float):
+            name = self.text[key.place.start : key.place.end]
+        if not isinstance(name, str):
+            self.report.add("wrong_type", "a key must be text", key.place)
+        elif name in parent.value:
+            first = parent.value[name].place
+            self.report.add("duplicate_key", f"{name} is given twice; the first is at {first}", key.place, "Keep one of them.")
+        else:
+            parent.value[name] = value
+
+    def _scalar(self, event: Any) -> Json:
+        value: str = event.value
+        if event.style not in (None, "") or event.tag is not None:
+            return _join_surrogates(value)
+        if value in _WORDS:
+            return _WORDS[value]
+        if _INT.match(value):
+            return int(value)
+        if _FLOAT.match(value):
+            number = float(value)
+            return number if abs(number) <= 1e300 else value
+        return value
+
+    def _mark(self, event: Any) -> Place:
+        return Place(self.name, self.text, event.start_mark.index, event.end_mark.index)
+
+    def _refuse(self, code: str, message: str, event: Any, hint: str = "") -> None:
+        self.report.add(code, message, self._mark(event), hint)
+        raise _Stop
+
+
+def _join_surrogates(value: str) -> str:
+    # JSON writes characters beyond 16 bits as two escapes, YAML reads those as two characters
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
