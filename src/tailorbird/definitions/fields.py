@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from difflib import get_close_matches
 from typing import Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from tailorbird.core.context import DAY, HOUR, MINUTE, SECOND, WEEK
 from tailorbird.core.definition import Kind
 from tailorbird.core.event import Json
 from tailorbird.definitions.source import Place, Report, Tree, plain
@@ -20,15 +18,14 @@ from tailorbird.expr.json import from_json
 from tailorbird.expr.parse import parse
 from tailorbird.expr.render import to_text
 from tailorbird.expr.types import Type
+from tailorbird.expr.units import duration_of, instant_of
 
-__all__ = ["ATTRIBUTE_NAME", "FIELDS", "NAME", "Field", "did_you_mean", "duration", "read_fields", "read_name"]
+__all__ = ["ATTRIBUTE_NAME", "FIELDS", "NAME", "Field", "did_you_mean", "read_fields", "read_name"]
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 ATTRIBUTE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}(\.[A-Za-z_][A-Za-z0-9_-]{0,63}){0,7}\Z")
 _ENV: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,127}\Z")
 _CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]\Z")
-_DURATION: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h|d|w)\Z")
-_UNITS: Final = {"ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _TEXT_LIMIT: Final = 20_000
 
 Read = Callable[[Tree, str, Report], Json]
@@ -43,16 +40,6 @@ class Field:
     read: Read
     about: str
     required: bool = False
-
-
-def duration(text: str) -> int | None:
-    """Return a duration such as ``7d`` or ``30m`` in milliseconds, or None when it is not one.
-
-    >>> duration("2h"), duration("soon")
-    (7200000, None)
-    """
-    match = _DURATION.match(text)
-    return int(match[1]) * _UNITS[match[2]] if match else None
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -196,7 +183,7 @@ def _flag(tree: Tree, about: str, report: Report) -> Json:
 
 
 def _duration(tree: Tree, about: str, report: Report) -> Json:
-    if isinstance(tree.value, str) and (duration(tree.value) or 0) > 0:
+    if isinstance(tree.value, str) and (duration_of(tree.value) or 0) > 0:
         return tree.value
     _wrong(tree, about, "a duration such as 30m, 12h or 7d", report)
     return None
@@ -237,14 +224,8 @@ def _timezone(tree: Tree, about: str, report: Report) -> Json:
 
 def _baseline(tree: Tree, about: str, report: Report) -> Json:
     value = tree.value
-    if isinstance(value, str):
-        if (duration(value) or 0) > 0:
-            return value
-        try:
-            datetime.fromisoformat(value)
-            return value
-        except ValueError:
-            pass
+    if isinstance(value, str) and ((duration_of(value) or 0) > 0 or instant_of(value) is not None):
+        return value
     _wrong(tree, about, "a duration back from now (30d) or a date (2026-01-31)", report)
     return None
 
