@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from typing import Final, Self
+from typing import Self
 
 from tailorbird.core.definition import Definition, Kind
 from tailorbird.core.event import MEMBER_ADDED, MEMBER_REMOVED, Json
@@ -13,7 +13,7 @@ from tailorbird.definitions.files import EXPRESSIONS, invalid
 from tailorbird.definitions.source import Place, Report
 from tailorbird.errors import InvalidExpression, Mistake
 from tailorbird.expr.check import Schema, references, resolve, type_of
-from tailorbird.expr.nodes import FeatureRef, Literal, MemberOf, Node, Toggle, children
+from tailorbird.expr.nodes import Literal, Node, Toggle
 from tailorbird.expr.parse import parse
 from tailorbird.expr.types import Type
 
@@ -21,10 +21,6 @@ __all__ = ["Catalog", "Fault", "Key"]
 
 Key = tuple[str, str]
 """A definition is known by (kind, name)."""
-
-MAX_NODES: Final = 20_000
-MAX_LEVELS: Final = 120
-"""How large and how deep an expression may be once everything it refers to stands inside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +131,6 @@ class _Outline:
         self.faults: list[Fault] = []
         self.conditions: dict[str, Node] = {}
         self.features: dict[str, tuple[Node, Type]] = {}
-        self.measures: dict[Key, tuple[int, int]] = {}
         attributes = {
             name: Type(item.spec["type"])
             for (kind, name), item in definitions.items()
@@ -210,7 +205,6 @@ class _Outline:
         if kind == Kind.SEGMENT and "members" in spec:
             self.known_segments[name] = None
             self.conditions[name] = Toggle(on=MEMBER_ADDED, off=MEMBER_REMOVED, key="segment", value=name)
-            self.measures[key] = (1, 1)
         elif kind in EXPRESSIONS and key not in self.broken:
             self._resolve(key, spec)
         if key in self.broken and kind in EXPRESSIONS:
@@ -219,11 +213,6 @@ class _Outline:
     def _resolve(self, key: Key, spec: Mapping[str, Json]) -> None:
         kind, name = key
         surface, text = self.surface[key], self._text(key)
-        size, depth = self.measures[key] = self._measure(surface)
-        if size > MAX_NODES or depth > MAX_LEVELS:
-            told = f"with all it refers to, it has {size} parts, {depth} levels deep; the limits are {MAX_NODES} and {MAX_LEVELS}"
-            self._fault(key, EXPRESSIONS[kind], "too_large", told, "Refer to fewer segments and features.")
-            return
         if any(need in self.broken and need[0] == Kind.FEATURE and need[1] not in self.features for need in self.needs[key]):
             self.broken.add(key)  # what it needs has mistakes of its own, and of what type it would be is not known
             return
@@ -242,20 +231,10 @@ class _Outline:
 
     def _stand_in(self, key: Key, spec: Mapping[str, Json]) -> None:
         kind, name = key
-        self.measures.setdefault(key, (1, 1))
         if kind == Kind.SEGMENT:
             self.known_segments[name] = Literal(True, Type.BOOL)
         elif spec.get("type") in set(Type):
             self.features[name] = (Literal(0.0, Type.NUMBER), Type(spec["type"]))
-
-    def _measure(self, node: Node) -> tuple[int, int]:
-        size, depth = 1, 1
-        if isinstance(node, MemberOf):
-            size, depth = self.measures.get((Kind.SEGMENT, node.segment), (1, 1))
-        elif isinstance(node, FeatureRef):
-            size, depth = self.measures.get((Kind.FEATURE, node.feature), (1, 1))
-        below = [self._measure(child) for child in children(node)]
-        return size + sum(s for s, _ in below), depth + max((d for _, d in below), default=0)
 
     def _prune(self) -> None:
         """Leave out what is broken and all that needs it: a stand-in must never be evaluated."""
@@ -272,7 +251,7 @@ class _Outline:
     def _judge_lists(self) -> None:
         rules = [key for key in sorted(self.definitions) if key[0] == Kind.MERGE_RULE]
         for key in rules[1:]:
-            self._fault(key, "priority", "duplicate", f"there is a merge rule already: {rules[0][1]}", "Keep one merge rule.")
+            self._fault(key, "on", "duplicate", f"there is a merge rule already: {rules[0][1]}", "Keep one merge rule.")
         for key, field in ((k, f) for k in sorted(self.definitions) for f in ("segments", "features")):
             for name in self.definitions[key].spec.get(field) or ():
                 need = (str(Kind.SEGMENT if field == "segments" else Kind.FEATURE), name)

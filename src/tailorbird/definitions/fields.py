@@ -19,6 +19,7 @@ from tailorbird.expr.parse import parse
 from tailorbird.expr.render import to_text
 from tailorbird.expr.types import Type
 from tailorbird.expr.units import duration_of, instant_of
+from tailorbird.profiles.rules import check_merge_rule
 
 __all__ = ["ATTRIBUTE_NAME", "FIELDS", "NAME", "Field", "did_you_mean", "read_fields", "read_name"]
 
@@ -70,7 +71,12 @@ def read_name(kind: str, tree: Tree | None, place: Place, report: Report) -> str
 
 def read_fields(kind: Kind, items: Mapping[str, Tree], about: str, place: Place, report: Report) -> dict[str, Json]:
     """Return the canonical spec of a definition's fields (``kind`` and ``name`` already taken out)."""
-    return _read_table(FIELDS[kind], items, about, place, report, also=["kind", "name", "draft"])
+    spec = _read_table(FIELDS[kind], items, about, place, report, also=["kind", "name", "draft"])
+    if kind == Kind.MERGE_RULE:
+        for item in check_merge_rule(spec):  # what such a rule may say is known where it is carried out
+            field = items.get(item.where.partition(".")[0])
+            report.add(item.code, f"{about}, {item.where}: {item.message}", field.place if field else place, item.hint)
+    return spec
 
 
 def _read_table(
@@ -119,6 +125,10 @@ def _expression(tree: Tree, about: str, report: Report) -> Json:
         return None
     _wrong(tree, about, "an expression (text, or its JSON form)", report)
     return None
+
+
+def _any(tree: Tree, about: str, report: Report) -> Json:
+    return plain(tree)
 
 
 def _pattern(pattern: re.Pattern[str], wanted: str) -> Read:
@@ -235,7 +245,7 @@ _ABOUT: Final = Field("description", _text, "what it is for, in a sentence")
 
 FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
     Kind.ATTRIBUTE: (
-        Field("type", _choice(*Type), "what its values are read as", required=True),
+        Field("type", _choice(*(t for t in Type if t != Type.DURATION)), "what its values are read as", required=True),
         _ABOUT,
     ),
     Kind.FEATURE: (
@@ -276,9 +286,13 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
         _ABOUT,
     ),
     Kind.MERGE_RULE: (
-        Field("priority", _list_of(_text, least=1, most=50), "kinds of identifier, strongest first"),
-        Field("unique", _list_of(_text, most=50), "kinds of identifier of which a profile has one at most"),
-        Field("merge_on", _list_of(_text, most=50), "kinds of identifier that may join two profiles"),
+        Field("on", _any, "kinds of identifier that, shared, join two identified profiles: email, phone"),
+        Field("when", _any, "compatible, same_name, always or never"),
+        Field("anonymous", _any, "whether anonymous activity joins the person who identifies: join or never"),
+        Field("shared_device", _any, "whose a second person's device is from then on: forward (theirs) or keep"),
+        Field("attributes", _any, "which value stands where both have one: newest or winner"),
+        Field("limits", _any, "how much one profile may gather: {identifiers: 500, merges: 500}"),
+        Field("ignore", _any, "values that identify nobody"),
         _ABOUT,
     ),
 }  # fmt: skip
