@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from tailorbird.core.action import Action
+from tailorbird.core.action import Action, Outcome
 from tailorbird.core.definition import Definition
 from tailorbird.core.event import Event, Json
 from tailorbird.core.profile import Identifier, Profile
 from tailorbird.expr.nodes import Node
 
-__all__ = ["Batch", "IdentifierRow", "Membership", "Merge", "Store", "Timer", "Unit"]
+__all__ = ["Batch", "Connector", "IdentifierRow", "Membership", "Merge", "Store", "Timer", "Unit"]
 
 
 class IdentifierRow(NamedTuple):
@@ -83,6 +83,24 @@ class Unit:
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
+
+
+class Connector(Protocol):
+    """Speaks to one kind of outside system. Used from several threads at once."""
+
+    name: str
+    honours_idempotency: bool
+    """Whether the other side drops a second delivery of the same ``action.key``; where not, delivery is at least once."""
+
+    def destination(self, action: Action) -> str:
+        """Return what fails together, such as the host: a dead destination is held back alone."""
+        ...
+
+    def perform(self, action: Action) -> Outcome:
+        """Try once, within the connector's own time limit; say what happened rather than raise."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Batch(Protocol):

@@ -45,9 +45,13 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a connector says of one attempt; ``retry_after`` in ms where the other side told us, ``final`` when retrying is vain."""
+    """What a connector says of one attempt; ``retry_after`` in ms where the other side told us, ``final`` when retrying is vain.
+
+    ``suppress``: the address itself is dead or refuses us (a hard bounce, a complaint) and must not be used again.
+    """
 
     ok: bool
     detail: str = ""
     final: bool = False
     retry_after: int | None = None
+    suppress: bool = False
