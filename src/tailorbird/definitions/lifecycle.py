@@ -9,15 +9,19 @@ import msgspec
 
 from tailorbird.core.definition import Definition, Kind, Status
 from tailorbird.definitions.catalog import Catalog
-from tailorbird.definitions.files import Document, What
+from tailorbird.definitions.files import EXPRESSIONS, Document, What
 from tailorbird.definitions.plan import Plan, current, plan, plan_activate, plan_archive, plan_roll_back, stamped
 from tailorbird.errors import TailorbirdError
+from tailorbird.expr.explain import explain
+from tailorbird.expr.parse import parse
 from tailorbird.ports import Batch, Store
 from tailorbird.segments.backfill import Backfilled, arm_timers, compute_members, write_members
+from tailorbird.segments.preview import Preview, population
+from tailorbird.segments.preview import preview as preview_segment
 
 __all__ = [
-    "Applied", "Plan", "check", "execute", "finish", "plan", "plan_activate", "plan_archive", "plan_roll_back", "record",
-    "refresh", "resume",
+    "Applied", "Plan", "check", "execute", "finish", "plan", "plan_activate", "plan_archive", "plan_roll_back", "preview",
+    "record", "refresh", "resume",
 ]  # fmt: skip
 
 PENDING = "activation"
@@ -57,6 +61,32 @@ def record(made: Plan, store: Store, status: Status = Status.CHECKED) -> tuple[D
     for item in saved:
         store.save_definition(item)
     return saved
+
+
+def preview(made: Plan, store: Store, batch: Batch, now: int, *, sample: int = 10) -> tuple[Preview, ...]:
+    """Return what the plan would do to each segment whose members it computes or ends; nothing is written.
+
+    All conditions are evaluated together, as of now.
+    """
+    members = compute_members(batch, {name: made.catalog.conditions[name] for name in made.backfill}, now)
+    total = population(batch, now)
+    shown = []
+    for name in made.backfill:
+        needs = sorted(f"{kind} {other}" for kind, other in made.catalog.needs[Kind.SEGMENT, name])
+        text = explanation(made.catalog.definitions[Kind.SEGMENT, name])
+        shown.append(
+            preview_segment(store, name, members[name], instant=now, total=total, sample=sample, explanation=text, needs=needs)
+        )
+    shown += [preview_segment(store, name, (), instant=now, total=total, sample=sample) for name in made.retire]
+    return tuple(shown)
+
+
+def explanation(definition: Definition) -> str:
+    """Return what a segment or feature says, in words."""
+    if "members" in definition.spec:
+        return "kept by hand"
+    text = definition.spec.get(EXPRESSIONS.get(definition.kind, ""))
+    return explain(parse(text)) if isinstance(text, str) else ""
 
 
 def execute(made: Plan, store: Store, batch: Batch, now: int, *, arm: bool = True) -> Applied:
