@@ -277,7 +277,7 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
         Field("cap", _table_of(
             Field("count", _integer(1, 1_000_000), "how many", required=True),
             Field("per", _duration, "in how long", required=True),
-            Field("then", _choice("refuse", "defer"), "what a reached cap does: refuse (when left out), or wait until there is room"),
+            Field("then", _choice("refuse", "defer"), "what a reached cap does: refuse (when left out), or defer"),
         ), "how many a profile may get in a stretch of time"),
         Field("quiet_hours", _table_of(
             Field("from", _pattern(_CLOCK, "a time of day such as 22:00"), "when they begin", required=True),

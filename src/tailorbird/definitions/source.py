@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Final
 
 import yaml
@@ -23,6 +24,7 @@ MAX_TEXT: Final = 1_000_000
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})$")
 _FLOAT: Final = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]{1,3})?$")
+_ESCAPE: Final = re.compile(r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 _WORDS: Final[Mapping[str, Json]] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
@@ -133,6 +135,10 @@ def plant(value: Json, name: str, report: Report, depth: int = 0) -> Tree:
         return Tree(items, place)
     if isinstance(value, list | tuple):
         return Tree([plant(item, f"{name}[{index}]", report, depth + 1) for index, item in enumerate(value)], place)
+    if isinstance(value, str) and _unfit(value):
+        report.add("bad_character", "the text holds a character that cannot be stored", place)
+    if isinstance(value, float) and not isfinite(value):
+        report.add("wrong_type", "a number must be finite", place)
     if value is None or isinstance(value, bool | int | float | str):
         return Tree(value, place)
     report.add("wrong_type", f"a value of type {type(value).__name__} cannot stand in a definition", place)
@@ -151,11 +157,12 @@ def parse_json(text: str, name: str, report: Report) -> list[Tree]:
     except (RecursionError, ValueError):
         report.add("too_deep", f"values nest deeper than {MAX_DEPTH}, or a number is too long", name)
         return []
-    # JSON is YAML but for tabs between tokens; inside strings JSON allows none, so this changes no value.
-    return parse_yaml(text.replace("\t", " "), name, report)
+    # JSON is YAML but for tabs between tokens (inside strings JSON allows none) and for characters beyond 16 bits, which
+    # it writes as two escapes: with these two mended, both are read by one reader that knows where everything stands.
+    return parse_yaml(_ESCAPE.sub(_join_pair, text.replace("\t", " ")), name, report, "JSON")
 
 
-def parse_yaml(text: str, name: str, report: Report) -> list[Tree]:
+def parse_yaml(text: str, name: str, report: Report, language: str = "YAML") -> list[Tree]:
     """Return the documents of a YAML text; a document that is a list counts as many. Mistakes go to the report.
 
     Only plain data: no tags, no anchors and aliases. ``yes``, ``no``, ``on``, dates and ``22:30`` are text, as they read.
@@ -169,10 +176,10 @@ def parse_yaml(text: str, name: str, report: Report) -> list[Tree]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        report.add("invalid_yaml", f"this is not YAML: {error.problem or error.context}", where)
+        report.add("invalid_yaml", f"this is not {language}: {error.problem or error.context}", where)
         return []
     except yaml.YAMLError as error:
-        report.add("invalid_yaml", f"this is not YAML: {str(error).splitlines()[0]}", name)
+        report.add("invalid_yaml", f"this is not {language}: {str(error).splitlines()[0]}", name)
         return []
     except _Stop:
         return []
@@ -257,8 +264,10 @@ class _Grower:
 
     def _scalar(self, event: Any) -> Json:
         value: str = event.value
+        if _unfit(value):
+            self.report.add("bad_character", "the text holds a character that cannot be stored", self._mark(event))
         if event.style not in (None, "") or event.tag is not None:
-            return _join_surrogates(value)
+            return value
         if value in _WORDS:
             return _WORDS[value]
         if _INT.match(value):
@@ -276,8 +285,11 @@ class _Grower:
         raise _Stop
 
 
-def _join_surrogates(value: str) -> str:
-    # JSON writes characters beyond 16 bits as two escapes, YAML reads those as two characters
-    if any("\ud800" <= char <= "\udfff" for char in value):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value
+def _join_pair(match: re.Match[str]) -> str:
+    if match[1] is None:
+        return match[0]
+    return f"\\U{0x10000 + ((int(match[1], 16) - 0xD800) << 10) + int(match[2], 16) - 0xDC00:08x}"
+
+
+def _unfit(value: str) -> bool:
+    return any(char == "\0" or "\ud800" <= char <= "\udfff" for char in value)
