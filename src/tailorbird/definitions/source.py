@@ -97,12 +97,12 @@ class Report:
     def add_expression(self, mistakes: Sequence[Mistake], text: str, place: Place, about: str) -> None:
         """Note the mistakes of an expression, mapped to where it stands; ``about`` says whose it is."""
         for item in mistakes:
+            message = f"{about}: {item.message}" if about else item.message
             if item.span is None:
-                self.mistakes.append(Mistake(item.code, f"{about}: {item.message}", item.hint, where=str(place)))
-                continue
-            excerpt = _excerpt(text, item.span)
-            where = place.inside(text, item.span)
-            self.mistakes.append(Mistake(item.code, f"{about}: {item.message}", item.hint, item.span, where, excerpt))
+                self.mistakes.append(Mistake(item.code, message, item.hint, where=str(place)))
+            else:
+                where = place.inside(text, item.span)
+                self.mistakes.append(Mistake(item.code, message, item.hint, item.span, where, _excerpt(text, item.span)))
 
 
 def _excerpt(text: str, span: Span) -> str:

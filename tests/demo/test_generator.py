@@ -1,0 +1,80 @@
+"""The demonstration shop: always the same, large enough, and nobody real in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+
+import msgspec
+
+from tailorbird.core.context import DAY
+from tailorbird.core.definition import Definition, Status
+from tailorbird.definitions.catalog import Catalog
+from tailorbird.definitions.files import read
+from tailorbird.demo import DEFINITIONS, rows
+from tailorbird.profiles.normalise import normalise_all
+
+END = 1_790_000_000_000
+
+
+def test_the_same_seed_and_end_give_the_same_rows() -> None:
+    one, two = (msgspec.json.encode(list(rows(END, seed=7, profiles=300))) for _ in range(2))
+    assert one == two
+    assert one != msgspec.json.encode(list(rows(END, seed=8, profiles=300)))
+
+
+def test_the_shop_is_as_large_as_promised_and_ends_now() -> None:
+    people, anonymous, total, last = set(), set(), 0, 0
+    ids = set()
+    for row in rows(END):
+        total += 1
+        assert END - 121 * DAY <= row["at"] <= END
+        assert row["at"] >= last or row["kind"] == "company"
+        last = row["at"] if row["kind"] == "person" else 0
+        ids.add(row["id"])
+        people.add(row["identifiers"].get("external_id"))
+        anonymous.add(row["identifiers"].get("anonymous_id"))
+    assert total >= 100_000 and len(ids) == total
+    assert len(anonymous) >= 5_000 and len(people) >= 3_000
+
+
+def test_visitors_are_anonymous_first_and_then_known_by_all_their_names() -> None:
+    seen: dict[str, str] = {}
+    joined = 0
+    for row in rows(END, profiles=400):
+        names = row["identifiers"]
+        if row["kind"] == "person" and "anonymous_id" in names and "external_id" in names:
+            joined += 1
+            assert row["type"] == "profile.updated" and row["data"]["attributes"]["first_name"]
+            seen[names["external_id"]] = names["anonymous_id"]
+        elif row["kind"] == "person" and "external_id" in names:
+            assert names["external_id"] in seen
+    assert joined > 150
+
+
+def test_every_identifier_is_accepted_and_belongs_to_nobody() -> None:
+    for row in islice(rows(END, profiles=500), 20_000):
+        normalise_all(row["identifiers"], profile_kind=row["kind"])
+        assert row["identifiers"].get("email", "@example.com").endswith("@example.com")
+
+
+def test_all_kinds_of_event_happen() -> None:
+    kinds = Counter(row["type"] for row in rows(END, profiles=3000))
+    wanted = [
+        "page.viewed", "product.viewed", "cart.updated", "order.placed", "email.sent", "email.opened", "email.clicked",
+        "trial.started", "trial.expired", "subscription.started", "support.ticket_opened", "profile.updated", "tag.added",
+        "consent.granted", "consent.withdrawn",
+    ]  # fmt: skip
+    assert not [kind for kind in wanted if kinds[kind] < 5]
+
+
+def test_the_shops_definitions_check_and_nothing_is_sent_by_default() -> None:
+    documents = read(DEFINITIONS)
+    catalog = Catalog.build(
+        Definition(kind=d.kind, name=d.name, version=1, status=Status.ACTIVE, spec=d.spec, digest=d.digest, created_at=0)
+        for d in documents
+    )
+    assert len(catalog.conditions) >= 12 and len(catalog.features) >= 12
+    assert len(catalog.views) >= 3 and catalog.gates and catalog.merge_rule is not None
+    assert [d.name for d in documents if d.kind == "subscription" and not d.draft] == []
+    assert not [d.name for d in documents if not d.spec.get("description")]
