@@ -167,12 +167,10 @@ class _Outline:
 
     def _needs(self, key: Key) -> frozenset[Key]:
         spec = self.definitions[key].spec
+        segments: Iterable[str] = spec.get("segments", ()) if key[0] == Kind.SUBSCRIPTION else ()
+        features: Iterable[str] = spec.get("features", ()) if key[0] == Kind.FEATURE_VIEW else ()
         if key in self.surface:
-            names = references(self.surface[key])
-            segments, features = names.segments, names.features
-        else:
-            segments = spec.get("segments", ()) if key[0] == Kind.SUBSCRIPTION else ()
-            features = spec.get("features", ()) if key[0] == Kind.FEATURE_VIEW else ()
+            segments, features, *_ = references(self.surface[key])
         return frozenset({*((str(Kind.SEGMENT), n) for n in segments), *((str(Kind.FEATURE), n) for n in features)})
 
     def _order(self) -> list[Key]:
