@@ -24,8 +24,8 @@ MAX_MISTAKES: Final = 25
 """After so many mistakes reading stops."""
 
 
-class GiveUp(Exception):  # noqa: N818  control flow inside the parser, never seen outside
-    """Reading on is pointless: a limit was passed."""
+class GiveUp(Exception):
+    """Reading on is pointless: a limit was passed. Control flow inside the parser, never seen outside."""
 
 
 def close_to(word: str, known: list[str] | tuple[str, ...]) -> str:
@@ -57,6 +57,10 @@ class Cursor(ABC):
     def token(self) -> Token:
         """The token to read next."""
         return self.tokens[self.place]
+
+    def at_end(self) -> bool:
+        """Tell whether everything has been read."""
+        return self.token.kind is TokenKind.END
 
     def ahead(self, count: int = 1) -> Token:
         """Return a token further on (``END`` past the end)."""
@@ -112,7 +116,7 @@ class Cursor(ABC):
 
     def end_span(self) -> Span:
         """Return the span of the last token before the end, so that the caret points at something."""
-        return self.tokens[self.place - 1].span if self.place and self.token.kind is TokenKind.END else self.token.span
+        return self.tokens[self.place - 1].span if self.place and self.at_end() else self.token.span
 
     def accept(self, sign: str) -> bool:
         """Step over a sign if it comes next."""
@@ -150,7 +154,7 @@ class Cursor(ABC):
     def skip(self, closing: str) -> None:
         """Skip to a closing sign of this level, or to the end."""
         level = 0
-        while self.token.kind is not TokenKind.END:
+        while not self.at_end():
             if level == 0 and self.token.is_sign(closing):
                 return
             level += self.token.is_sign("(", "[") - self.token.is_sign(")", "]")

@@ -10,9 +10,25 @@ from typing import Final, get_args
 from tailorbird.expr.cursor import Cursor, close_to, describe
 from tailorbird.expr.lexer import RESERVED, Token, TokenKind, unit_hint
 from tailorbird.expr.nodes import (
-    Aggregate, AggregateFn, Attribute, Bucket, Call, Consented, Did, FeatureRef, HasTag, Held, If, IsTrue, MemberOf, Node,
-    Property, Sequence, Step, TimeSince,
-)  # fmt: skip
+    Aggregate,
+    AggregateFn,
+    Attribute,
+    Bucket,
+    Call,
+    Consented,
+    Did,
+    FeatureRef,
+    HasTag,
+    Held,
+    If,
+    IsTrue,
+    MemberOf,
+    Node,
+    Property,
+    Sequence,
+    Step,
+    TimeSince,
+)
 from tailorbird.expr.types import Type
 
 __all__ = ["AGGREGATES", "CASTS", "FORM_NAMES", "SCALARS", "Forms"]
@@ -47,8 +63,9 @@ _KNOWN_ELSEWHERE: Final = {
     "consent": 'write consented("email", "marketing")', "isnull": "write is unknown", "starts_with": "write x starts with y",
     "startswith": "write x starts with y", "endswith": "write x ends with y", "ends_with": "write x ends with y",
     "contains": "write x contains y", "days_since": "write time_since(event) > 7d", "event": "write did(event) or count(event)",
-    "num": "write number(x)", "string": "write text(x)", "str": "write text(x)", "int": "write number(x)", "list": "write texts(x)",
-    "performed": "write did(event)", "has_done": "write did(event)", "not": "write not before the condition",
+    "num": "write number(x)", "string": "write text(x)", "str": "write text(x)", "int": "write number(x)",
+    "list": "write texts(x)", "performed": "write did(event)", "has_done": "write did(event)",
+    "not": "write not before the condition",
 }  # fmt: skip
 
 
@@ -295,11 +312,11 @@ class Forms(Cursor, ABC):
         start, opening = self.take(), self.take()
         make, wanted, example = _NAMED[start.text]
         names: list[str] = []
-        while not self.token.is_sign(")") and self.token.kind is not TokenKind.END:
+        while not self.token.is_sign(")") and not self.at_end():
             token = self.take()
             if token.kind is not TokenKind.TEXT:
                 self.fail("not_constant", f"{start.text} takes names in double quotes", token, f"write {example}")
-                while self.token.kind is not TokenKind.END and not self.token.is_sign(",", ")"):
+                while not self.at_end() and not self.token.is_sign(",", ")"):
                     self.place += 1
             elif not token.value:
                 self.fail("empty_name", "a name cannot be empty", token)
@@ -317,7 +334,7 @@ class Forms(Cursor, ABC):
     def arguments(self) -> tuple[Node, ...]:
         """Read ``(a, b, …)``."""
         opening, items = self.take(), []
-        while not self.token.is_sign(")") and self.token.kind is not TokenKind.END:
+        while not self.token.is_sign(")") and not self.at_end():
             items.append(self.expression())
             if not self.accept(","):
                 break
@@ -353,7 +370,9 @@ class Forms(Cursor, ABC):
             self.fail("wrong_arguments", f"{start.text} takes one value, here are {len(args)}", span)
             return self.hole(start)
         inner = args[0]
-        readable = isinstance(inner, Attribute | Property) or (isinstance(inner, Aggregate) and inner.fn not in ("count", "distinct"))
+        readable = isinstance(inner, Attribute | Property) or (
+            isinstance(inner, Aggregate) and inner.fn not in ("count", "distinct")
+        )
         if not readable or not isinstance(inner, Attribute | Property | Aggregate):
             hint = "it stands directly around an attribute, a property or min, max, first, last of events"
             self.fail("bad_cast", f"{start.text}() says how a value is read out of data; it converts nothing", span, hint)

@@ -129,7 +129,11 @@ class Inference:
                 reported = True
         if not reported and not any(part.broken for part in cell.parts):
             given = [say(part.kinds) for part in cell.parts]
-            message = f"{word} cannot take {given[0]}" if len(given) == 1 else f"{word} cannot take {' and '.join(dict.fromkeys(given))} together"
+            message = (
+                f"{word} cannot take {given[0]}"
+                if len(given) == 1
+                else f"{word} cannot take {' and '.join(dict.fromkeys(given))} together"
+            )
             if isinstance(cell.node, Compare | In) and len(set(given)) > 1:
                 message = f"{word} compares values of one type, and here are {' and '.join(dict.fromkeys(given))}"
             self._fail("wrong_type", message, cell.node)

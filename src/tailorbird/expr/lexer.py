@@ -8,7 +8,8 @@ from enum import Enum, auto
 from typing import Final
 
 from tailorbird.errors import Mistake, Span
-from tailorbird.expr.units import MAX_NUMBER, duration_of, instant_of, percent_of
+from tailorbird.expr.read import parse_time
+from tailorbird.expr.units import MAX_NUMBER, duration_of, percent_of
 
 __all__ = ["RESERVED", "Token", "TokenKind", "tokenize", "unit_hint"]
 
@@ -159,7 +160,7 @@ class _Reading:
             self.instant(date.group(), date.end())
             return
         found = _NUMBER.match(self.text, self.place)
-        assert found is not None  # noqa: S101  a digit stands here
+        assert found is not None
         digits, tail, end = found.group(1), found.group(2), found.end()
         if tail and tail != "%":
             self.duration(digits, tail, end)
@@ -190,7 +191,7 @@ class _Reading:
         self.put(TokenKind.BROKEN, end)
 
     def instant(self, word: str, end: int) -> None:
-        value = instant_of(word)
+        value = parse_time(word)
         if value is None:
             hint = "write a real date such as 2026-01-31, or a time such as 2026-01-31T10:00:00Z; years 1000 to 2999"
             self.fail("bad_time", f"{word[:60]} is not a date or time", self.place, end, hint)
@@ -241,6 +242,6 @@ class _Reading:
             self.fail("bad_escape", "this is not a character that text can hold", place, code.end())
             return "?", code.end()
         end = min(place + 2, len(self.text))
-        hint = r'the escapes are \" \\ \n \t \r and \u00e9; a backslash itself is \\'
+        hint = r"the escapes are \" \\ \n \t \r and \u00e9; a backslash itself is \\"
         self.fail("bad_escape", f"{self.text[place:end]} is not an escape", place, end, hint)
         return following if following != "\n" else "", place + 2 if following != "\n" else place + 1

@@ -12,9 +12,26 @@ from tailorbird.expr.cursor import MAX_DEPTH, MAX_LENGTH, MAX_READING, GiveUp, d
 from tailorbird.expr.forms import Forms
 from tailorbird.expr.lexer import RESERVED, Token, TokenKind, tokenize
 from tailorbird.expr.nodes import (
-    And, Arith, ArithOp, Attribute, Compare, CompareOp, EventTime, In, IsKnown, ListHas, Literal, Negate, Node, Not, Now, Or,
-    Property, TextOp, TextTest,
-)  # fmt: skip
+    And,
+    Arith,
+    ArithOp,
+    Attribute,
+    Compare,
+    CompareOp,
+    EventTime,
+    In,
+    IsKnown,
+    ListHas,
+    Literal,
+    Negate,
+    Node,
+    Not,
+    Now,
+    Or,
+    Property,
+    TextOp,
+    TextTest,
+)
 from tailorbird.expr.shape import depth_within
 from tailorbird.expr.types import Type
 
@@ -22,7 +39,12 @@ __all__ = ["parse"]
 
 _OR, _AND, _NOT, _COMPARE, _ADD, _MULTIPLY, _UNARY = range(1, 8)
 _COMPARISONS: Final[dict[str, CompareOp]] = {op: op for op in get_args(CompareOp)}
-_ARITHMETIC: Final[dict[str, tuple[ArithOp, int]]] = {"+": ("+", _ADD), "-": ("-", _ADD), "*": ("*", _MULTIPLY), "/": ("/", _MULTIPLY)}
+_ARITHMETIC: Final[dict[str, tuple[ArithOp, int]]] = {
+    "+": ("+", _ADD),
+    "-": ("-", _ADD),
+    "*": ("*", _MULTIPLY),
+    "/": ("/", _MULTIPLY),
+}
 _TEXT_TESTS: Final[dict[str, TextOp]] = {"contains": "contains", "starts": "starts with", "ends": "ends with"}
 _COMPARING_WORDS: Final = ("in", "is", "has", "contains", "starts", "ends", "not")
 _CONSTANTS: Final = {
@@ -37,8 +59,8 @@ def parse(text: str) -> Node:
     Raises ``InvalidExpression`` with every mistake found, each with its place and how to mend it. Types and names are
     not looked at here: that is ``check.resolve``.
 
-    >>> parse("plan = 'pro'")
-    Compare(op='=', left=Attribute(path=('plan',), type=None), right=Literal(value='pro', type=<Type.TEXT: 'text'>))
+    >>> parse("not account.plan is known")
+    Not(item=IsKnown(item=Attribute(path=('account', 'plan'), type=None)))
     """
     if len(text) > MAX_LENGTH:
         message = f"the expression has {len(text):,} characters; the limit is {MAX_LENGTH:,}"
@@ -62,7 +84,7 @@ class _Parser(Forms):
     def everything(self) -> Node | None:
         """Read the whole text; None when a limit stopped the reading."""
         try:
-            if self.token.kind is TokenKind.END:
+            if self.at_end():
                 self.fail("empty", "there is no expression here", self.token, "write a condition or a value")
                 return None
             node = self.expression()
@@ -75,15 +97,15 @@ class _Parser(Forms):
 
     def rest(self) -> None:
         """Complain about whatever follows the expression, and look at it for further mistakes."""
-        while self.token.kind is not TokenKind.END:
+        while not self.at_end():
             token = self.token
             hint = "there is no ( that it closes" if token.is_sign(")") else self.stray_hint()
             self.fail("unexpected", f"{describe(token)} cannot follow here", token, hint)
-            while self.token.kind is not TokenKind.END and not (self.token.is_word("and", "or") or self.token.is_sign(",", "(")):
+            while not self.at_end() and not (self.token.is_word("and", "or") or self.token.is_sign(",", "(")):
                 self.place += 1
-            if self.token.kind is not TokenKind.END:
+            if not self.at_end():
                 self.place += 1
-                if self.token.kind is not TokenKind.END:
+                if not self.at_end():
                     self.expression()
 
     def too_deep(self, token: Token) -> None:
@@ -175,9 +197,11 @@ class _Parser(Forms):
 
     def texts(self) -> Node:
         start, items = self.take(), []
-        while not self.token.is_sign("]") and self.token.kind is not TokenKind.END:
+        while not self.token.is_sign("]") and not self.at_end():
             if self.token.kind is not TokenKind.TEXT:
-                self.fail("unexpected", f"{describe(self.token)} where a text should stand", self.token, 'lists hold texts: ["a", "b"]')
+                self.fail(
+                    "unexpected", f"{describe(self.token)} where a text should stand", self.token, 'lists hold texts: ["a", "b"]'
+                )
                 self.skip("]")
                 break
             items.append(str(self.take().value))
@@ -274,7 +298,7 @@ class _Parser(Forms):
             hint = "write is unknown, or use !="
             self.place += 1
         self.fail("unexpected", "is must be followed by known or unknown", word, hint)
-        if self.token.kind is not TokenKind.END and not self.token.is_sign(")", ",") and not self.token.is_word("and", "or"):
+        if not self.at_end() and not self.token.is_sign(")", ",") and not self.token.is_word("and", "or"):
             self.place += 1
         return IsKnown(left, span=self.since(start))
 
@@ -289,7 +313,7 @@ class _Parser(Forms):
         self.place += 1
         closing = ")" if opening.text == "(" else "]"
         options: list[Literal] = []
-        while not self.token.is_sign(closing) and self.token.kind is not TokenKind.END:
+        while not self.token.is_sign(closing) and not self.at_end():
             option = self.expression(_ADD)
             if isinstance(option, Literal):
                 options.append(option)
@@ -302,5 +326,3 @@ class _Parser(Forms):
         if not options:
             self.fail("empty", "in needs at least one option", opening, 'write in ("a", "b")')
         return In(left, tuple(options), span=self.since(start))
-
-

@@ -10,9 +10,38 @@ from typing import Final
 
 from tailorbird.expr.lexer import RESERVED
 from tailorbird.expr.nodes import (
-    Aggregate, And, Arith, Attribute, Bucket, Call, Compare, Consented, Did, EventTime, FeatureRef, HasTag, Held, If, In,
-    IsKnown, IsTrue, ListHas, Literal, MemberOf, Negate, Node, Not, Now, Or, Property, Sequence, Step, TextTest, TimeSince, Toggle,
-)  # fmt: skip
+    Aggregate,
+    And,
+    Arith,
+    Attribute,
+    Bucket,
+    Call,
+    Compare,
+    Consented,
+    Did,
+    EventTime,
+    FeatureRef,
+    HasTag,
+    Held,
+    If,
+    In,
+    IsKnown,
+    IsTrue,
+    ListHas,
+    Literal,
+    MemberOf,
+    Negate,
+    Node,
+    Not,
+    Now,
+    Or,
+    Property,
+    Sequence,
+    Step,
+    TextTest,
+    TimeSince,
+    Toggle,
+)
 from tailorbird.expr.types import Type
 from tailorbird.expr.units import duration_text, instant_text, number_text, percent_text, quoted
 

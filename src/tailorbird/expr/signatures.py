@@ -8,9 +8,37 @@ from __future__ import annotations
 from typing import Final
 
 from tailorbird.expr.nodes import (
-    Aggregate, And, Arith, Attribute, Bucket, Call, Compare, Consented, Did, EventTime, FeatureRef, HasTag, Held, If, In,
-    IsKnown, IsTrue, ListHas, Literal, MemberOf, Negate, Node, Not, Now, Or, Property, Sequence, TextTest, TimeSince, Toggle,
-)  # fmt: skip
+    Aggregate,
+    And,
+    Arith,
+    Attribute,
+    Bucket,
+    Call,
+    Compare,
+    Consented,
+    Did,
+    EventTime,
+    FeatureRef,
+    HasTag,
+    Held,
+    If,
+    In,
+    IsKnown,
+    IsTrue,
+    ListHas,
+    Literal,
+    MemberOf,
+    Negate,
+    Node,
+    Not,
+    Now,
+    Or,
+    Property,
+    Sequence,
+    TextTest,
+    TimeSince,
+    Toggle,
+)
 from tailorbird.expr.types import Type
 
 __all__ = ["EVERY", "READABLE", "Case", "operands", "readings", "result", "signature", "type_of"]

@@ -10,7 +10,7 @@ from typing import Final
 from tailorbird.core.context import DAY, HOUR, MINUTE, SECOND, WEEK
 
 __all__ = [
-    "MAX_NUMBER", "duration_of", "duration_text", "instant_of", "instant_text", "number_text", "percent_of", "percent_text",
+    "MAX_NUMBER", "duration_of", "duration_text", "instant_text", "number_text", "percent_of", "percent_text",
     "quoted",
 ]  # fmt: skip
 
@@ -20,10 +20,6 @@ MAX_NUMBER: Final = 1e15
 _UNITS: Final = {"w": WEEK, "d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "ms": 1}
 _DURATION: Final = re.compile(r"-?(?:[0-9]{1,15}(?:ms|[smhdw]))+")
 _PART: Final = re.compile(r"([0-9]+)(ms|[smhdw])")
-_INSTANT: Final = re.compile(
-    r"([12][0-9]{3})-([0-9]{2})-([0-9]{2})"
-    r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?(?:(Z)|([+-])([0-9]{2}):([0-9]{2}))?)?"
-)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "`": "\\`", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -63,34 +59,6 @@ def duration_text(ms: int) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts)
-
-
-def instant_of(text: str) -> int | None:
-    """Return the instant (ms since 1970 UTC) that a text names as in ``docs/explanation/semantics.md``, or None.
-
-    This is the reading of times out of data, and of time literals. Fractions beyond a millisecond are cut.
-
-    >>> instant_of("1970-01-02"), instant_of("1970-01-01T01:00:00.9999+01:00"), instant_of("2026-02-30")
-    (86400000, 999, None)
-    """
-    found = _INSTANT.fullmatch(text)
-    if found is None:
-        return None
-    year, month, day, hour, minute, second, fraction, _, sign, off_hour, off_minute = found.groups()
-    if hour is not None and (hour > "23" or minute > "59" or (second or "00") > "59"):
-        return None
-    if sign is not None and (off_hour > "23" or off_minute > "59"):
-        return None
-    try:
-        midnight = datetime(int(year), int(month), int(day), tzinfo=UTC)
-    except ValueError:
-        return None
-    ms = (midnight - _EPOCH).days * DAY
-    ms += int(hour or 0) * HOUR + int(minute or 0) * MINUTE + int(second or 0) * SECOND + int(((fraction or "") + "000")[:3])
-    if sign is not None:
-        offset = int(off_hour) * HOUR + int(off_minute) * MINUTE
-        ms += offset if sign == "-" else -offset
-    return ms
 
 
 def instant_text(ms: int) -> str:
@@ -140,7 +108,7 @@ def quoted(text: str, quote: str = '"') -> str:
     """
     body = []
     for letter in text:
-        if letter == quote or (letter in _ESCAPES and letter not in "\"`"):
+        if letter == quote or (letter in _ESCAPES and letter not in '"`'):
             body.append(_ESCAPES[letter])
         elif letter < " " or "\x7f" <= letter <= "\x9f" or letter in "\u2028\u2029\ufeff":
             body.append(f"\\u{ord(letter):04x}")
