@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -71,8 +72,11 @@ class WebhookConnector:
         )
 
     def destination(self, action: Action) -> str:
-        """Return host and port of the address."""
-        return urlsplit(str(action.payload.get("url", ""))).netloc.lower()
+        """Return host and port of the address; nothing for one that cannot be read, which ``perform`` refuses."""
+        try:
+            return urlsplit(str(action.payload.get("url", ""))).netloc.lower()
+        except ValueError:
+            return ""
 
     def perform(self, action: Action) -> Outcome:
         """Post once. 2xx is ok, 410 final, 429 and 503 say when to come back; anything else is tried again."""
@@ -101,10 +105,11 @@ class WebhookConnector:
         deadline = time.monotonic() + self._timeout
         with self._client.stream("POST", url, content=body, headers=dict(headers)) as response:
             size = 0
-            for chunk in response.iter_raw():  # read to the end, so that the connection can be used again
-                size += len(chunk)
-                if size > MAX_RESPONSE or time.monotonic() > deadline:
-                    break
+            with suppress(httpx2.HTTPError, httpx2.StreamError):  # the status has answered; the rest is read for the connection
+                for chunk in response.iter_raw():
+                    size += len(chunk)
+                    if size > MAX_RESPONSE or time.monotonic() > deadline:
+                        break
             return self._outcome(response.status_code, response.headers.get("retry-after"))
 
     def _outcome(self, status: int, wait: str | None) -> Outcome:

@@ -25,6 +25,9 @@ SEGMENTS: Final = "segments"
 """The key of the core's timer; arming it makes the loop look at a profile again."""
 
 
+_OWN: Final = "tb:"  # the beginning of event ids that nobody outside can take ahead
+
+
 class Undo(NamedTuple):
     """How to take a merge back: what ``holder`` has of these ``origins`` returns to ``loser``; ``merge`` is as recorded."""
 
@@ -89,12 +92,14 @@ def join(
         reason=reason,
     )
     told: dict[str, Json] = {"merge": merge.id, "winner": winner.id, "loser": loser.id, "rule": rule.name, "reason": reason}
-    events = [_event(winner.key, MERGED, f"{merge.id}.merged", told, at=at, cause=cause)]
+    events = [_event(winner.key, MERGED, f"{_OWN}{merge.id}.merged", told, at=at, cause=cause)]
     joined = _refolded(winner, facts, declared)
     if rule.attributes == "winner":
         own = {n: v for n, v in winner.attributes.items() if n in loser.attributes and joined.attributes.get(n) != v}
         if own:
-            events.append(_event(winner.key, PROFILE_UPDATED, f"{merge.id}.attributes", {"attributes": own}, at=at, cause=cause))
+            events.append(
+                _event(winner.key, PROFILE_UPDATED, f"{_OWN}{merge.id}.attributes", {"attributes": own}, at=at, cause=cause)
+            )
     return merge, joined, _refolded(loser, (), declared, merged_into=winner.key), events
 
 
@@ -180,8 +185,8 @@ def build_unmerge(
     unit.profiles = {undo.holder: _refolded(holder, stay, declared), undo.loser: _refolded(loser, back, declared)}
     unit.events = _numbered(
         [
-            _event(undo.holder, UNMERGED, f"{merge_id}.unmerged", told, at=at, cause=cause),
-            _event(undo.loser, UNMERGED, f"{merge_id}.unmerged.loser", told, at=at, cause=cause),
+            _event(undo.holder, UNMERGED, f"{_OWN}{merge_id}.unmerged", told, at=at, cause=cause),
+            _event(undo.loser, UNMERGED, f"{_OWN}{merge_id}.unmerged.loser", told, at=at, cause=cause),
         ],
         seq,
     )

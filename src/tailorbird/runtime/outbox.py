@@ -20,6 +20,7 @@ from tailorbird.errors import Conflict, NotFound, Unavailable
 from tailorbird.ports import Connector, Store, Unit
 from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.gate import Gate, Verdict, suppression_tag
+from tailorbird.runtime.ingest import OWN_IDS
 
 __all__ = ["DELAYS", "Deliverer", "Policy", "back_off", "outcome_draft", "refusal_draft"]
 
@@ -68,7 +69,7 @@ def outcome_draft(action: Action, outcome: Outcome, profile: Profile) -> Draft:
         data["reason"] = outcome.detail
     return Draft(
         type=f"{action.kind.split('.', 1)[0]}.{word}", data=data, profile=profile.id, kind=profile.kind,
-        id=f"{action.key}.{word}", source="outbox", cause=action.cause,
+        id=f"{OWN_IDS}{action.key}.{word}", source="outbox", cause=action.cause,
     )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def refusal_draft(action: Action, verdict: Verdict, profile: Profile) -> Draft:
     data = _about(action) | {"reason": verdict.reason, "text": verdict.text}
     return Draft(
         type="action.refused", data=data, profile=profile.id, kind=profile.kind,
-        id=f"{action.key}.refused", source="outbox", cause=action.cause,
+        id=f"{OWN_IDS}{action.key}.refused", source="outbox", cause=action.cause,
     )  # fmt: skip
 
 
@@ -110,7 +111,7 @@ class Deliverer:
     ``gate`` is called for the gate of the moment. ``emit`` takes the events that tell what happened into the loop, durably,
     before the action's new status is written by ``commit``: after a crash between the two an action is delivered once more
     with the same key, and its event is dropped as a duplicate; nothing is lost. ``commit`` is ``store.commit`` unless the
-    loop offers its own, which it must where it keeps caches. ``run_once`` is called by one thread at a time.
+    loop offers its own, which it must where it keeps caches. Drafts have ids of Tailorbird's own; ``emit`` must let them in.
     """
 
     def __init__(
@@ -334,5 +335,5 @@ def _suppression(action: Action, profile: Profile, outcome: Outcome) -> Draft:
     tag = suppression_tag(action.channel or "", address if isinstance(address, str) else None)
     return Draft(
         type=TAG_ADDED, data={"tag": tag, "reason": outcome.detail}, profile=profile.id, kind=profile.kind,
-        id=f"{action.key}.suppressed", source="outbox", cause=action.cause,
+        id=f"{OWN_IDS}{action.key}.suppressed", source="outbox", cause=action.cause,
     )  # fmt: skip
