@@ -30,21 +30,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
     unit = Unit()
     for key in range(1, 11):
         attributes = {"number": key, "first_name": f"Name{key}", "last_name": "Test"}
-        unit.profiles[key] = Profile(
-            key=key, id=f"p_{key}", bucket=bucket_seed(f"p_{key}"), created_at=NOW - 9 * DAY, attributes=attributes
-        )
-        unit.events.append(
-            Event(
-                id=f"e{key}",
-                type="profile.updated",
-                profile=key,
-                origin=key,
-                at=NOW - 9 * DAY,
-                received_at=NOW - 9 * DAY,
-                data={"attributes": attributes},
-            )  # fmt: skip
-        )
-        unit.events.append(Event(id=f"v{key}", type="visited", profile=key, origin=key, at=NOW - key * DAY, received_at=NOW))
+        past = NOW - 9 * DAY
+        seed = bucket_seed(f"p_{key}")
+        unit.profiles[key] = Profile(key=key, id=f"p_{key}", bucket=seed, created_at=past, attributes=attributes)
+        data = {"attributes": attributes}
+        named = Event(id=f"e{key}", type="profile.updated", profile=key, origin=key, at=past, received_at=past, data=data)
+        visited = Event(id=f"v{key}", type="visited", profile=key, origin=key, at=NOW - key * DAY, received_at=NOW)
+        unit.events += [named, visited]
     assert opened.commit(unit)
     yield opened
     opened.close()

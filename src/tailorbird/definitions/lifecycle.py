@@ -11,7 +11,7 @@ from tailorbird.core.definition import Definition, Kind, Status
 from tailorbird.definitions.catalog import Catalog
 from tailorbird.definitions.files import EXPRESSIONS, Document, What
 from tailorbird.definitions.plan import Plan, current, plan, plan_activate, plan_archive, plan_roll_back, stamped
-from tailorbird.errors import TailorbirdError
+from tailorbird.errors import TailorbirdError, Unavailable
 from tailorbird.expr.explain import explain
 from tailorbird.expr.parse import parse
 from tailorbird.ports import Batch, Store
@@ -94,7 +94,14 @@ def execute(made: Plan, store: Store, batch: Batch, now: int, *, arm: bool = Tru
 
     When members cannot be computed the new versions are marked ``failed`` with the error, what was active stays so, and
     the error is raised. With ``arm=False`` setting the timers is left to ``finish``, after members are served already.
+    What an error interrupts later than that is finished by ``resume``, or by the next call, which then raises
+    ``Unavailable`` because its plan was made in between.
     """
+    interrupted = _noted(store)
+    if interrupted is not None:
+        resume(store, batch, now)
+        if interrupted.stage == "members":
+            raise Unavailable("An earlier activation had been interrupted and was finished first.", hint="Apply again.")
     saved = record(made, store)
     if not made.activate and not made.archive and not made.backfill:
         return Applied(saved=saved, unchanged=made.unchanged)

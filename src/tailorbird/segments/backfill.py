@@ -9,7 +9,7 @@ from tailorbird.core.ids import digest
 from tailorbird.expr.nodes import Node
 from tailorbird.ports import Batch, Store
 
-__all__ = ["TIMER_KEY", "Backfilled", "arm_timers", "compute_members", "write_members"]
+__all__ = ["TIMER_KEY", "Backfilled", "arm_timers", "compute_members", "fresh_at", "write_members"]
 
 TIMER_KEY = "segments"
 """The key of the timer that wakes a profile when the first of its conditions can change."""
@@ -56,3 +56,9 @@ def arm_timers(store: Store, batch: Batch, conditions: Mapping[str, Node], insta
     """
     for node in conditions.values():
         store.arm(TIMER_KEY, batch.wakes(node, instant))
+
+
+def fresh_at(store: Store, now: int) -> int:
+    """Return the instant up to which all live memberships are current: now, or the earliest timer that is overdue."""
+    due = store.next_due()
+    return now if due is None else min(now, due)
