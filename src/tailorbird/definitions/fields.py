@@ -16,9 +16,10 @@ from tailorbird.definitions.source import Place, Report, Tree, plain
 from tailorbird.errors import InvalidExpression
 from tailorbird.expr.json import from_json
 from tailorbird.expr.parse import parse
+from tailorbird.expr.read import parse_time
 from tailorbird.expr.render import to_text
 from tailorbird.expr.types import Type
-from tailorbird.expr.units import duration_of, instant_of
+from tailorbird.expr.units import duration_of
 from tailorbird.profiles.rules import check_merge_rule
 
 __all__ = ["ATTRIBUTE_NAME", "FIELDS", "NAME", "Field", "did_you_mean", "read_fields", "read_name"]
@@ -234,7 +235,7 @@ def _timezone(tree: Tree, about: str, report: Report) -> Json:
 
 def _baseline(tree: Tree, about: str, report: Report) -> Json:
     value = tree.value
-    if isinstance(value, str) and ((duration_of(value) or 0) > 0 or instant_of(value) is not None):
+    if isinstance(value, str) and ((duration_of(value) or 0) > 0 or parse_time(value) is not None):
         return value
     _wrong(tree, about, "a duration back from now (30d) or a date (2026-01-31)", report)
     return None
