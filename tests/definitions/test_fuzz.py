@@ -16,7 +16,8 @@ from tailorbird.errors import InvalidDefinition
 WORDS = st.sampled_from(
     [
         "kind: segment", "kind: feature", "kind: gate", "name: a", "name: b", "when: x = 1", "when: |", "  x = ",
-        "value: count(x)", "members: manual", "---", "- ", "  ", "? ", ": ", "&a ", "*a", "!!int ", "!t ", "{", "}", "[", "]", ",", '"', "'", "\\",
+        "value: count(x)", "members: manual", "---", "- ", "  ", "? ", ": ", "&a ", "*a",
+        "!!int ", "!t ", "{", "}", "[", "]", ",", '"', "'", "\\",
         "#", "\t", "%YAML 1.2", "...", "> ", "\u2028", "\ufeff", "\x07", "é", "😀", "null", "1e999", "0x10", "on: [email]", "on",
     ]
 )  # fmt: skip
