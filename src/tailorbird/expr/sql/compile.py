@@ -1,5 +1,7 @@
 """From resolved expressions to one query: the events read once, one aggregation by profile, one column per expression."""
 
+# ruff: noqa: S608 - this package writes SQL; values only ever enter it as bound parameters.
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +65,7 @@ class Statement:
         if self._tests.get("kind") is not None:
             tests.append(f"p.kind = {grammar.text(self._tests['kind'])}")
         if self._tests.get("after"):
-            tests.append(f"p.key > {grammar.int(self._tests['after'])}")
+            tests.append(f"p.key > {grammar.whole(self._tests['after'])}")
         if self._tests.get("profiles") is not None:
             tests.append(grammar.among("p.key", self._tests["profiles"]))
         return f"SELECT {', '.join(columns)} FROM {self.plan.source.profiles} p WHERE {' AND '.join(tests)}"
@@ -101,7 +103,7 @@ def compile_members(
     """Return a query of the keys above ``after``, ascending, of the profiles for which the condition is true."""
     statement = Statement([condition], instant, dialect, source, {"kind": kind, "after": after})
     test = statement.column(n.IsTrue(condition))
-    tail = "" if limit is None else f" LIMIT {statement.grammar.int(limit)}"
+    tail = "" if limit is None else f" LIMIT {statement.grammar.whole(limit)}"
     return statement.finish(f"SELECT z.profile AS profile FROM {{body}} z WHERE {test.sql} ORDER BY z.profile{tail}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from tailorbird.expr.sql.grammar import LARGEST_SPAN, Grammar
 from tailorbird.expr.sql.query import Dialect
@@ -28,7 +28,7 @@ class Duck(Grammar):
     text_type = "VARCHAR"
     times_from_json = False
     order_columns = ("CAST(e.at AS HUGEINT) * 9223372036854775807 + e.seq AS place",)
-    casts = {
+    casts: ClassVar = {
         Type.BOOL: "BOOLEAN", Type.NUMBER: "DOUBLE", Type.TEXT: "VARCHAR", Type.TIME: "BIGINT", Type.DURATION: "BIGINT",
         Type.TEXTS: "VARCHAR[]",
     }  # fmt: skip
@@ -50,7 +50,8 @@ class Duck(Grammar):
             case Type.NUMBER:
                 return (
                     f"CASE WHEN json_type({handle}) IN ('DOUBLE', 'BIGINT', 'UBIGINT') THEN "
-                    f"CASE WHEN TRY_CAST({handle} AS DOUBLE) BETWEEN -1e15 AND 1e15 THEN TRY_CAST({handle} AS DOUBLE) + 0.0 END END"
+                    f"CASE WHEN TRY_CAST({handle} AS DOUBLE) BETWEEN -1e15 AND 1e15 "
+                    f"THEN TRY_CAST({handle} AS DOUBLE) + 0.0 END END"
                 )
             case Type.BOOL:
                 return f"CASE WHEN json_type({handle}) = 'BOOLEAN' THEN TRY_CAST({handle} AS BOOLEAN) END"

@@ -1,5 +1,7 @@
 """The events of a query, read once: every JSON value, every condition on an event and every chain becomes a column."""
 
+# ruff: noqa: S608 - this package writes SQL; values only ever enter it as bound parameters.
+
 from __future__ import annotations
 
 from typing import Final
@@ -83,9 +85,8 @@ class Events:
             own = self._columns.settle(Column(text, Type.TIME, level), force=True)
             if place == len(steps) - 1:
                 return own.sql
-            before = (
-                f"max({own.sql}) OVER (PARTITION BY profile ORDER BY moment, seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
-            )
+            rows = "PARTITION BY profile ORDER BY moment, seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
+            before = f"max({own.sql}) OVER ({rows})"
             start = self._columns.settle(Column(before, Type.TIME, own.level), force=True)
         raise ValueError("a sequence has at least one step")
 
@@ -95,8 +96,8 @@ class Events:
         match node:
             case n.EventTime():
                 return Column("moment", Type.TIME, nullable=False, big=1e14, small=1.0)
-            case n.Property(path=path, type=Type() as type):
-                return self._reading(self._type, path, type)
+            case n.Property(path=path, type=as_type) if as_type is not None:
+                return self._reading(self._type, path, as_type)
             case _:
                 raise TypeError(f"{type(node).__name__} cannot stand in a where; check.resolve refuses it")
 
@@ -114,9 +115,9 @@ class Events:
                 listed = ", ".join(grammar.text(event) for event in sorted(events))
                 handle = f"CASE WHEN e.type IN ({listed}) THEN {handle} END"
             columns.append(f"{handle} AS {name}")
-        tests = [f"e.type IN ({types})", f"e.at <= {grammar.int(instant)}"]
+        tests = [f"e.type IN ({types})", f"e.at <= {grammar.whole(instant)}"]
         if since is not None:
-            tests.append(f"e.at > {grammar.int(since)}")
+            tests.append(f"e.at > {grammar.whole(since)}")
         if only is not None:
             tests.append(only)
         base = f"(SELECT {', '.join(columns)} FROM {self._source.events} e WHERE {' AND '.join(tests)}{grammar.barrier})"

@@ -1,5 +1,7 @@
 """A frame is a set of points (profile, instant) at which expressions are evaluated: everybody now, or one's own past."""
 
+# ruff: noqa: S608 - this package writes SQL; values only ever enter it as bound parameters.
+
 from __future__ import annotations
 
 from typing import Any
@@ -55,15 +57,15 @@ class Frame:
     @property
     def now(self) -> str:
         """Return the instant of a point, where the points are in scope as ``q``."""
-        return self.plan.grammar.int(self.plan.instant) if self.points is None else "q.t"
+        return self.plan.grammar.whole(self.plan.instant) if self.points is None else "q.t"
 
     def since(self, within: int | None) -> str:
         """Return the test that an event ``e`` is in the window, to be appended."""
         if within is None:
             return ""
         if self.points is None:
-            return f" AND e.moment > {self.plan.grammar.int(self.plan.instant - within)}"
-        return f" AND e.moment > q.t - {self.plan.grammar.int(within)}"
+            return f" AND e.moment > {self.plan.grammar.whole(self.plan.instant - within)}"
+        return f" AND e.moment > q.t - {self.plan.grammar.whole(within)}"
 
     # leaves ----------------------------------------------------------------------------------------------
     def compile(self, node: n.Node) -> Column:
@@ -75,10 +77,10 @@ class Frame:
         grammar, events = self.plan.grammar, self.plan.events
         match node:
             case n.Now():
-                sql = grammar.int(self.plan.instant) if self.points is None else "t"
+                sql = grammar.whole(self.plan.instant) if self.points is None else "t"
                 return Column(sql, Type.TIME, nullable=False, big=1e14, small=1.0)
-            case n.Attribute(path=path, type=Type() as type):
-                return self._attribute(path, type)
+            case n.Attribute(path=path, type=as_type) if as_type is not None:
+                return self._attribute(path, as_type)
             case n.Aggregate():
                 return self._aggregate(node)
             case n.Did():
@@ -86,7 +88,7 @@ class Frame:
                 return Column(f"({count} > 0)", Type.BOOL, nullable=False)
             case n.TimeSince():
                 last = self.aggregate(f"max(e.moment) FILTER (WHERE e.{events.mask(node.event, node.where)})")
-                now = grammar.int(self.plan.instant) if self.points is None else "t"
+                now = grammar.whole(self.plan.instant) if self.points is None else "t"
                 return Column(f"({now} - {last})", Type.DURATION, big=1e14, small=1.0)
             case n.Sequence():
                 start = events.chain(node.steps)
@@ -100,7 +102,7 @@ class Frame:
                 return self._consented(node)
             case n.Bucket():
                 a, b = bucket_constants(node.salt)
-                whole = f"(seed * {grammar.int(a)} + {grammar.int(b)}) % {BUCKET_PRIME}"
+                whole = f"(seed * {grammar.whole(a)} + {grammar.whole(b)}) % {BUCKET_PRIME}"
                 sql = f"({grammar.number(f'({whole})')} / {grammar.bind(float(BUCKET_PRIME), Type.NUMBER)})"
                 return Column(sql, Type.NUMBER, nullable=False, big=1.0, small=1e-10)
             case n.Held():
@@ -131,7 +133,8 @@ class Frame:
             return Column(name, type, big=big, small=small)
         events = self.plan.events
         value = f"e.{events.value(PROFILE_UPDATED, ('attributes', *path), type)}"
-        return Column(self._edge("last", value, type, f"e.{events.present(PROFILE_UPDATED, path[0])}"), type, big=big, small=small)
+        present = f"e.{events.present(PROFILE_UPDATED, path[0])}"
+        return Column(self._edge("last", value, type, present), type, big=big, small=small)
 
     def _edge(self, fn: str, value: str, type: Type, where: str) -> str:
         return self.plan.grammar.unpacked(self.aggregate(self.plan.grammar.edge(fn, value, type, where)), type)

@@ -60,7 +60,7 @@ class Grammar(ABC):
         """Return a bound text."""
         return self.bind(value, Type.TEXT)
 
-    def int(self, value: int) -> str:
+    def whole(self, value: int) -> str:
         """Return a bound integer."""
         return self.bind(value, Type.TIME)
 
@@ -85,7 +85,7 @@ class Grammar(ABC):
 
     @abstractmethod
     def read(self, handle: str, type: Type) -> str:
-        """Return a JSON value (a column; may be mentioned often) read as bool, number, text, texts; or time, if ``times_from_json``."""
+        """Return a JSON value (a column: it may be mentioned often) read as a type; as time only if ``times_from_json``."""
 
     times_from_json: ClassVar[bool] = True
 

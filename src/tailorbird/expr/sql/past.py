@@ -1,5 +1,7 @@
 """``held``: the instants at which a condition may have changed, and whether it was true at all of them."""
 
+# ruff: noqa: S608 - this package writes SQL; values only ever enter it as bound parameters.
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -16,11 +18,11 @@ def held(outer: Frame, node: n.Held) -> str:
     plan, grammar = outer.plan, outer.plan.grammar
     begin = max(BEGINNING, outer.begin - node.duration)
     if outer.points is None:
-        starts = f"SELECT profile, {grammar.int(begin)} AS t FROM people"
-        source, last, keys = "people q", grammar.int(plan.instant), "q.profile"
-        first = grammar.int(begin)
+        starts = f"SELECT profile, {grammar.whole(begin)} AS t FROM people"
+        source, last, keys = "people q", grammar.whole(plan.instant), "q.profile"
+        first = grammar.whole(begin)
     else:
-        first = grammar.greatest([f"q.t - {grammar.int(node.duration)}", str(BEGINNING)])
+        first = grammar.greatest([f"q.t - {grammar.whole(node.duration)}", str(BEGINNING)])
         starts = f"SELECT q.profile, {first} AS t FROM {outer.points} q"
         source, last, keys = f"{outer.points} q", "q.t", "q.profile, q.t"
     points = _points(plan, [starts, f"SELECT profile, t FROM {changes(plan, node.condition, begin)}"])
@@ -45,18 +47,19 @@ def changes(plan: Plan, condition: n.Node, begin: int) -> str:
 
 
 def varies(node: n.Node) -> bool:
-    """Tell whether a value changes with time alone, without an event or a window passing."""
-    return any(isinstance(item, n.Now | n.TimeSince) for item in n.walk(node))
+    """Tell whether a value moves with the clock by itself (what a ``held`` inside does is its own affair)."""
+    return any(isinstance(item, n.Now | n.TimeSince) for item in _outside_held(node))
 
 
 def _points(plan: Plan, selects: list[str]) -> str:
-    return plan.name(f"SELECT DISTINCT u.profile, u.t FROM ({' UNION ALL '.join(selects)}) u JOIN people p ON p.profile = u.profile")
+    union = " UNION ALL ".join(selects)
+    return plan.name(f"SELECT DISTINCT u.profile, u.t FROM ({union}) u JOIN people p ON p.profile = u.profile")
 
 
 def _between(plan: Plan, selects: list[str], begin: int) -> str:
     grammar = plan.grammar
-    union = " UNION ALL ".join(selects) or f"SELECT profile, {grammar.int(begin)} AS t FROM people"
-    test = f"u.t > {grammar.int(begin)} AND u.t <= {grammar.int(plan.instant)}"
+    union = " UNION ALL ".join(selects) or f"SELECT profile, {grammar.whole(begin)} AS t FROM people"
+    test = f"u.t > {grammar.whole(begin)} AND u.t <= {grammar.whole(plan.instant)}"
     return plan.name(f"SELECT DISTINCT u.profile, u.t FROM ({union}) u WHERE {test}")
 
 
@@ -92,25 +95,27 @@ def _by_events(plan: Plan, condition: n.Node) -> list[str]:
                 for mask in consent_masks(events, node):
                     add(mask, 0)
             case n.Sequence():
-                start = events.chain(node.steps)
-                selects.append(f"SELECT e.profile, e.moment AS t FROM ev e WHERE e.{start} IS NOT NULL")
-                selects.append(f"SELECT e.profile, e.{start} + {plan.grammar.int(node.within)} FROM ev e WHERE e.{start} IS NOT NULL")
+                start, delay = events.chain(node.steps), plan.grammar.whole(node.within)
+                selects += [
+                    f"SELECT e.profile, {instant} AS t FROM ev e WHERE e.{start} IS NOT NULL"
+                    for instant in ("e.moment", f"e.{start} + {delay}")
+                ]
             case n.Compare() if (constant := _since_constant(node)) is not None:
-                since, delay = constant
-                add(events.mask(since.event, since.where), delay, delay + 1)
-    for mask, delays in instants.items():
-        for delay in sorted(delays):
-            selects.append(f"SELECT e.profile, e.moment + {plan.grammar.int(delay)} AS t FROM ev e WHERE e.{mask}")
-    return selects
+                since, ms = constant
+                add(events.mask(since.event, since.where), ms, ms + 1)
+    return selects + [
+        f"SELECT e.profile, e.moment + {plan.grammar.whole(ms)} AS t FROM ev e WHERE e.{mask}"
+        for mask, delays in instants.items()
+        for ms in sorted(delays)
+    ]
 
 
 def _since_constant(node: n.Compare) -> tuple[n.TimeSince, int] | None:
     """Return the parts of ``time_since(…) op constant``, in either order; None for another comparison."""
-    match node.left, node.right:
-        case (n.TimeSince() as since, n.Literal(value=int() as delay)) | (n.Literal(value=int() as delay), n.TimeSince() as since):
-            return since, delay
-        case _:
-            return None
+    for moving, other in ((node.left, node.right), (node.right, node.left)):
+        if isinstance(moving, n.TimeSince) and isinstance(other, n.Literal) and isinstance(other.value, int):
+            return moving, other.value
+    return None
 
 
 def _by_helds(plan: Plan, condition: n.Node, begin: int) -> list[str]:
@@ -120,7 +125,7 @@ def _by_helds(plan: Plan, condition: n.Node, begin: int) -> list[str]:
         if isinstance(node, n.Held):
             inner = changes(plan, node.condition, max(BEGINNING, begin - node.duration))
             selects.append(f"SELECT profile, t FROM {inner}")
-            selects.append(f"SELECT profile, t + {plan.grammar.int(node.duration)} FROM {inner}")
+            selects.append(f"SELECT profile, t + {plan.grammar.whole(node.duration)} FROM {inner}")
     return selects
 
 
@@ -130,7 +135,7 @@ def _by_crossings(plan: Plan, compares: list[n.Compare], selects: list[str], beg
     At each of them the distance is measured; being a line of slope 1 or −1 (the checker sees to it) it says when it is 0.
     """
     grammar = plan.grammar
-    starts = f"SELECT profile, {grammar.int(begin)} AS t FROM people"
+    starts = f"SELECT profile, {grammar.whole(begin)} AS t FROM people"
     frame = Frame(plan, _points(plan, [starts, f"SELECT profile, t FROM {_between(plan, selects, begin)}"]), begin)
     columns: list[tuple[str, int]] = []
     for node in compares:

@@ -1,9 +1,11 @@
 """PostgreSQL's SQL, and the functions it lacks, as DDL."""
 
+# ruff: noqa: S608 - this package writes SQL; values only ever enter it as bound parameters.
+
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from tailorbird.expr.sql.grammar import LARGEST_SPAN, Grammar
 from tailorbird.expr.sql.query import Dialect
@@ -25,7 +27,7 @@ class Postgres(Grammar):
     int_type = "bigint"
     text_type = "text"
     barrier = " OFFSET 0"
-    casts = {
+    casts: ClassVar = {
         Type.BOOL: "boolean", Type.NUMBER: "float8", Type.TEXT: "text", Type.TIME: "bigint", Type.DURATION: "bigint",
         Type.TEXTS: "text[]",
     }  # fmt: skip
@@ -128,7 +130,8 @@ class Postgres(Grammar):
 _BODIES: Final = f"""
 FUNCTION tailorbird_time(value text) RETURNS bigint AS $body$
 DECLARE
-  p text[] := regexp_match(value, '^([12][0-9]{{3}})-([0-9]{{2}})-([0-9]{{2}})(?:[T ]([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:[.]([0-9]{{1,9}}))?)?(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))?)?$');
+  p text[] := regexp_match(value, '^([12][0-9]{{3}})-([0-9]{{2}})-([0-9]{{2}})'
+    '(?:[T ]([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:[.]([0-9]{{1,9}}))?)?(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))?)?$');
   y int; m int; d int; days bigint; away bigint;
 BEGIN
   IF p IS NULL OR strpos(value, chr(10)) > 0 THEN RETURN NULL; END IF;
@@ -138,8 +141,9 @@ BEGIN
       WHEN mod(y, 4) = 0 AND (mod(y, 100) <> 0 OR mod(y, 400) = 0) THEN 29 ELSE 28 END) THEN RETURN NULL; END IF;
   days := make_date(y, m, d) - DATE '1970-01-01';
   away := (coalesce(p[9], '0')::bigint * 60 + coalesce(p[10], '0')::bigint) * CASE WHEN p[8] = '-' THEN -1 ELSE 1 END;
-  RETURN (((days * 24 + coalesce(p[4], '0')::bigint) * 60 + coalesce(p[5], '0')::bigint - away) * 60 + coalesce(p[6], '0')::bigint)
-    * 1000 + left(coalesce(p[7], '') || '000', 3)::bigint;
+  RETURN (((days * 24 + coalesce(p[4], '0')::bigint) * 60 + coalesce(p[5], '0')::bigint - away) * 60
+    + coalesce(p[6], '0')::bigint) * 1000
+    + left(coalesce(p[7], '') || '000', 3)::bigint;
 END $body$
 
 FUNCTION tailorbird_texts(value jsonb) RETURNS text[] AS $body$

@@ -55,7 +55,7 @@ class Scalars:
                 return self._compare(node)
             case n.In():
                 options = ", ".join(self.compile(option).sql for option in node.options)
-                return self._over(f"({{}} IN ({options}))" if node.options else f"({{}} IS NULL AND NULL)", Type.BOOL, node.item)
+                return self._over(f"({{}} IN ({options}))" if node.options else "({} IS NULL AND NULL)", Type.BOOL, node.item)
             case n.TextTest():
                 return self._apply(lambda a, b: self.grammar.text_test(node.op, a, b), Type.BOOL, node.text, node.part)
             case n.ListHas():
@@ -79,7 +79,13 @@ class Scalars:
 
     # how columns are put together ------------------------------------------------------------------------
     def _made(
-        self, sql: str, type: Type, *parts: Column, nullable: bool | None = None, big: float = float("inf"), small: float = _TINIEST
+        self,
+        sql: str,
+        type: Type,
+        *parts: Column,
+        nullable: bool | None = None,
+        big: float = float("inf"),
+        small: float = _TINIEST,
     ) -> Column:
         return Column(
             sql,
@@ -108,10 +114,7 @@ class Scalars:
         parts = [self.compile(node) for node in nodes]
         while len(parts) > 1:  # in pairs: an engine's limit on depth counts every link of a chain
             pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
-            parts = [
-                self.columns.settle(self._made(f"({word.join(part.sql for part in pair)})", Type.BOOL, *pair)) if len(pair) > 1 else pair[0]
-                for pair in pairs
-            ]
+            parts = [self.columns.settle(self._made(f"({word.join(p.sql for p in pair)})", Type.BOOL, *pair)) for pair in pairs]
         return parts[0]
 
     def _compare(self, node: n.Compare) -> Column:
@@ -192,9 +195,14 @@ class Scalars:
             case "default":
                 second = self.compile(node.args[1])
                 return self._made(
-                    f"coalesce({first.sql}, {second.sql})", first.type, first, second,
-                    nullable=first.nullable and second.nullable, big=max(first.big, second.big), small=min(first.small, second.small),
-                )  # fmt: skip
+                    f"coalesce({first.sql}, {second.sql})",
+                    first.type,
+                    first,
+                    second,
+                    nullable=first.nullable and second.nullable,
+                    big=max(first.big, second.big),
+                    small=min(first.small, second.small),
+                )
             case "min" | "max":
                 items = [self.compile(arg) for arg in node.args]
                 known = not any(item.nullable for item in items)
