@@ -179,7 +179,7 @@ def _email(value: str) -> str:
     from email_validator import EmailNotValidError, validate_email
 
     try:
-        return validate_email(value, check_deliverability=False, test_environment=True).normalized.lower()
+        return validate_email(value, check_deliverability=False, test_environment=True, strict=True).normalized.lower()
     except (EmailNotValidError, UnicodeError) as error:
         raise _invalid("email", f"is not an e-mail address: {error}", "it should look like ann@example.com") from None
 
