@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from tailorbird.expr.calendar import DATE_PARTS
 from tailorbird.expr.nodes import ArithOp, CompareOp, TextOp
 from tailorbird.expr.text import lower, upper
 
-__all__ = ["apply_arith", "apply_call", "compare", "text_test"]
+__all__ = ["LARGEST_SPAN", "apply_arith", "apply_call", "compare", "text_test"]
+
+LARGEST_SPAN: Final = 2**53
+"""A time or a duration (ms) that is computed and lies beyond it, either way, is unknown: no SQL engine counts further exactly."""
 
 
 def compare(op: CompareOp, left: Any, right: Any) -> bool | None:
@@ -50,9 +53,13 @@ def _finite(value: float) -> float | None:
     return value + 0.0 if math.isfinite(value) else None
 
 
+def _span(value: int) -> int | None:
+    return value if -LARGEST_SPAN <= value <= LARGEST_SPAN else None
+
+
 def _rounded(value: float) -> int | None:
     """Return a number of milliseconds as a whole duration."""
-    return math.floor(value + 0.5) if math.isfinite(value) else None
+    return _span(math.floor(value + 0.5)) if math.isfinite(value) else None
 
 
 def apply_arith(op: ArithOp, left: Any, right: Any) -> Any:
@@ -62,9 +69,9 @@ def apply_arith(op: ArithOp, left: Any, right: Any) -> Any:
     whole = isinstance(left, int) or isinstance(right, int)
     match op:
         case "+":
-            return left + right if whole else _finite(left + right)
+            return _span(left + right) if whole else _finite(left + right)
         case "-":
-            return left - right if whole else _finite(left - right)
+            return _span(left - right) if whole else _finite(left - right)
         case "*":
             product = float(left) * float(right)
             return _rounded(product) if whole else _finite(product)

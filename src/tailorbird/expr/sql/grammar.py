@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
+from tailorbird.expr.scalar import LARGEST_SPAN
 from tailorbird.expr.sql.query import Bindings, Dialect
 from tailorbird.expr.types import Type
 
 __all__ = ["LARGEST_SPAN", "Grammar"]
-
-LARGEST_SPAN: Final = 2**53
-"""A time or a duration (ms) beyond it, either way, is unknown; sums of two still fit 64 bits."""
 
 
 class Grammar(ABC):
