@@ -37,6 +37,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         named = Event(id=f"e{key}", type="profile.updated", profile=key, origin=key, at=past, received_at=past, data=data)
         visited = Event(id=f"v{key}", type="visited", profile=key, origin=key, at=NOW - key * DAY, received_at=NOW)
         unit.events += [named, visited]
+    opened.claim()
     assert opened.commit(unit)
     yield opened
     opened.close()

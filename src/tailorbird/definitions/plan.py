@@ -141,7 +141,7 @@ def _versions(
         found = sorted(stored.get(key, ()), key=lambda item: item.version)
         wanted[key] = _version(document, found, now)
         last = found[-1] if found else None
-        if (key in active and wanted[key] is active[key]) or (document.draft and wanted[key] is last):
+        if (key in active and wanted[key].version == active[key].version) or (document.draft and wanted[key] is last):
             unchanged.append(key)
     return wanted, unchanged
 
