@@ -1,1 +1,12 @@
-"""The storage package."""
+"""Where the record is kept."""
+
+from __future__ import annotations
+
+from tailorbird.storage.sql.store import SqlStore
+
+__all__ = ["open_store"]
+
+
+def open_store(url: str) -> SqlStore:
+    """Open the store at a URL: a file's path, ``sqlite:///path``, ``:memory:`` or ``postgresql://…``."""
+    return SqlStore(url)

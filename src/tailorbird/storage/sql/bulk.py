@@ -68,7 +68,9 @@ class SqliteTransaction:
         for one in identifiers:
             by_kind.setdefault(one.kind, []).append(one.value)
         for kind, values in by_kind.items():
-            for row in self._among("SELECT kind, value, profile, origin, at FROM identifier WHERE kind = ? AND value", values, kind):
+            for row in self._among(
+                "SELECT kind, value, profile, origin, at FROM identifier WHERE kind = ? AND value", values, kind
+            ):
                 found[Identifier(row[0], row[1])] = IdentifierRow(*row)
         return found
 
@@ -134,9 +136,7 @@ class SqliteTransaction:
             together = _TOGETHER if start == 0 else 1
             width = len(columns)
             places = ", ".join(_numbered(names, columns, constants, i * width, together * width) for i in range(together))
-            values = (
-                (*chain.from_iterable(rows[i : i + together]), *fixed) for i in range(start, start + count, together)
-            )
+            values = ((*chain.from_iterable(rows[i : i + together]), *fixed) for i in range(start, start + count, together))
             before = self._raw.total_changes
             self._raw.executemany(f"{head}{places} ON CONFLICT (id) DO NOTHING", values)
             added += self._raw.total_changes - before
@@ -194,6 +194,55 @@ def _profile(row: Sequence[Any]) -> Profile:
 
 
 class PostgresTransaction(SqliteTransaction):
-    """The same verbs on PostgreSQL."""
+    """The same verbs on PostgreSQL: rows arrive by COPY."""
 
     mark = "%s"
+
+    def put_people(self, profiles: Sequence[tuple[int, str, str, int, int]], identifiers: Sequence[IdentifierRow]) -> None:
+        """Insert new profiles (key, id, kind, bucket, created_at) and identifiers that nobody has."""
+        columns = ("key", "id", "kind", "bucket", "created_at", "attributes", "provenance", "tags", "consents")
+        self._copy("profile", columns, ((*row, "{}", "{}", "[]", "{}") for row in profiles))
+        self._copy("identifier", ("kind", "value", "profile", "origin", "at"), identifiers)
+
+    def put_profiles(self, profiles: Iterable[Profile]) -> None:
+        """Write the read model of profiles that exist."""
+        self._raw.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS refolded (key bigint, attributes jsonb, provenance jsonb, tags jsonb, consents jsonb) "
+            "ON COMMIT DROP"
+        )
+        self._raw.execute("TRUNCATE refolded")
+        rows = ((p.key, _encode(p.attributes), _encode(p.provenance), _encode(p.tags), _encode(p.consents)) for p in profiles)
+        self._copy("refolded", ("key", "attributes", "provenance", "tags", "consents"), rows)
+        self._raw.execute(
+            "UPDATE profile SET attributes = r.attributes, provenance = r.provenance, tags = r.tags, consents = r.consents "
+            "FROM refolded r WHERE profile.key = r.key"
+        )
+
+    def add_events(self, rows: Sequence[tuple[Any, ...]], columns: Sequence[str], constants: Mapping[str, Any]) -> int:
+        """Append events whose id is not stored; return how many were."""
+        self._raw.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS incoming (n bigint GENERATED ALWAYS AS IDENTITY, id text, type text, profile bigint, "
+            "origin bigint, at bigint, received_at bigint, source text, data jsonb) ON COMMIT DROP"
+        )
+        self._raw.execute("TRUNCATE incoming")
+        self._copy("incoming", columns, rows)
+        chosen = {name: name for name in columns} | dict.fromkeys(constants, "%s")
+        chosen.setdefault("origin", "profile")
+        found = self._raw.execute(
+            f"INSERT INTO event ({', '.join(chosen)}) SELECT {', '.join(chosen.values())} FROM incoming ORDER BY n "  # noqa: S608
+            "ON CONFLICT (id) DO NOTHING",
+            tuple(constants.values()),
+        )
+        added: int = found.rowcount
+        return added
+
+    def _copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        with self._raw.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def _all(self, sql: str, binds: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return super()._all(sql.replace("?", "%s"), binds)
+
+    def _run(self, sql: str, binds: Sequence[Any]) -> None:
+        super()._run(sql.replace("?", "%s"), binds)

@@ -1,0 +1,1 @@
+"""The record in an SQL database: SQLite or PostgreSQL."""

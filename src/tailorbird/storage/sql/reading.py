@@ -1,0 +1,221 @@
+"""What the store is asked: events, profiles, definitions, memberships, timers, actions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+
+from tailorbird.core.action import Action, ActionStatus
+from tailorbird.core.definition import Definition
+from tailorbird.core.event import Event, Json
+from tailorbird.core.profile import Identifier, Profile
+from tailorbird.ports import IdentifierRow, Membership, Merge, Timer
+from tailorbird.storage.sql import rows, schema
+from tailorbird.storage.sql.database import Database
+
+__all__ = ["Reading"]
+
+_TOGETHER = 500
+
+
+class Reading:
+    """The questions of ``ports.Store``; each sees what is committed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def _all(self, query: Select[Any]) -> Sequence[Any]:
+        with self._database.reading() as connection:
+            return connection.execute(query).all()
+
+    def _one(self, query: Select[Any]) -> Any:
+        found = self._all(query)
+        return found[0] if found else None
+
+    def _scalar(self, query: Select[Any]) -> Any:
+        row = self._one(query)
+        return None if row is None else row[0]
+
+    def _among(self, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]) -> Iterator[Any]:
+        """Yield the rows whose column is one of the values, asked in portions."""
+        for start in range(0, len(values), _TOGETHER):
+            yield from self._all(query.where(column.in_(values[start : start + _TOGETHER])))
+
+    def get_meta(self, key: str) -> str | None:
+        value: str | None = self._scalar(select(schema.meta.c.value).where(schema.meta.c.key == key))
+        return value
+
+    # ---- events
+    def last_seq(self) -> int:
+        return self._scalar(select(func.max(schema.event.c.seq))) or 0
+
+    def known_ids(self, ids: Sequence[str]) -> set[str]:
+        column = schema.event.c.id
+        return {row[0] for row in self._among(select(column), column, ids)}
+
+    def history(self, profiles: Sequence[int], types: Iterable[str] | None = None) -> dict[int, list[Event]]:
+        table = schema.event
+        query = select(*rows.EVENT).order_by(table.c.profile, table.c.at, table.c.seq)
+        if types is not None:
+            query = query.where(table.c.type.in_(sorted(types)))
+        found: dict[int, list[Event]] = {key: [] for key in profiles}
+        for row in self._among(query, table.c.profile, profiles):
+            found[row[3]].append(rows.event(row))
+        return found
+
+    def timeline(self, profile: int, *, before: tuple[int, int] | None = None, limit: int = 50) -> list[Event]:
+        table = schema.event
+        query = select(*rows.EVENT).where(table.c.profile == profile).order_by(table.c.at.desc(), table.c.seq.desc()).limit(limit)
+        if before is not None:
+            at, seq = before
+            query = query.where(or_(table.c.at < at, and_(table.c.at == at, table.c.seq < seq)))
+        return [rows.event(row) for row in self._all(query)]
+
+    def events(self, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        seq = schema.event.c.seq
+        return [rows.event(row) for row in self._all(select(*rows.EVENT).where(seq > after).order_by(seq).limit(limit))]
+
+    def event(self, event_id: str) -> Event | None:
+        row = self._one(select(*rows.EVENT).where(schema.event.c.id == event_id))
+        return rows.event(row) if row is not None else None
+
+    # ---- profiles
+    def resolve(self, identifiers: Sequence[Identifier]) -> dict[Identifier, IdentifierRow]:
+        table = schema.identifier
+        query = select(table.c.kind, table.c.value, table.c.profile, table.c.origin, table.c.at)
+        values: dict[str, list[str]] = {}
+        for one in identifiers:
+            values.setdefault(one.kind, []).append(one.value)
+        return {
+            Identifier(row.kind, row.value): IdentifierRow(*row)
+            for kind, named in values.items()
+            for row in self._among(query.where(table.c.kind == kind), table.c.value, named)
+        }
+
+    def profiles(self, keys: Sequence[int]) -> dict[int, Profile]:
+        column = schema.profile.c.key
+        return {row.key: rows.profile(row) for row in self._among(select(*rows.PROFILE), column, keys)}
+
+    def profiles_by_id(self, ids: Sequence[str]) -> dict[str, Profile]:
+        column = schema.profile.c.id
+        return {row.id: rows.profile(row) for row in self._among(select(*rows.PROFILE), column, ids)}
+
+    def page_profiles(self, *, after: int = 0, limit: int = 50, kind: str | None = None) -> list[Profile]:
+        table = schema.profile
+        query = select(*rows.PROFILE).where(table.c.key > after, table.c.merged_into.is_(None)).order_by(table.c.key).limit(limit)
+        if kind is not None:
+            query = query.where(table.c.kind == kind)
+        return [rows.profile(row) for row in self._all(query)]
+
+    def count_profiles(self) -> int:
+        return int(self._scalar(select(func.count()).select_from(schema.profile).where(schema.profile.c.merged_into.is_(None))))
+
+    def next_profile_key(self) -> int:
+        return (self._scalar(select(func.max(schema.profile.c.key))) or 0) + 1
+
+    def identifiers(self, profile: int) -> list[IdentifierRow]:
+        table = schema.identifier
+        query = select(table.c.kind, table.c.value, table.c.profile, table.c.origin, table.c.at)
+        query = query.where(table.c.profile == profile).order_by(table.c.at, table.c.kind, table.c.value)
+        return [IdentifierRow(*row) for row in self._all(query)]
+
+    def merges(self, profile: int | None = None) -> list[Merge]:
+        table = schema.merge
+        query = select(*table.c).order_by(table.c.at, table.c.id)
+        if profile is not None:
+            query = query.where(or_(table.c.winner == profile, table.c.loser == profile))
+        return [Merge(**row._mapping) for row in self._all(query)]
+
+    # ---- definitions
+    def definitions(self, *, kind: str | None = None, name: str | None = None, status: str | None = None) -> list[Definition]:
+        table = schema.definition
+        query = select(*table.c).order_by(table.c.kind, table.c.name, table.c.version)
+        for column, value in ((table.c.kind, kind), (table.c.name, name), (table.c.status, status)):
+            if value is not None:
+                query = query.where(column == value)
+        return [rows.definition(row) for row in self._all(query)]
+
+    # ---- memberships, timers
+    def memberships(self, profiles: Sequence[int]) -> dict[int, list[Membership]]:
+        table = schema.membership
+        query = select(table.c.segment, table.c.profile, table.c.entered_at, table.c.version).order_by(table.c.segment)
+        found: dict[int, list[Membership]] = {key: [] for key in profiles}
+        for row in self._among(query, table.c.profile, profiles):
+            found[row.profile].append(Membership(*row))
+        return found
+
+    def members(self, segment: str, *, after: int = 0, limit: int = 50) -> list[Membership]:
+        table = schema.membership
+        query = select(table.c.segment, table.c.profile, table.c.entered_at, table.c.version)
+        query = query.where(table.c.segment == segment, table.c.profile > after).order_by(table.c.profile).limit(limit)
+        return [Membership(*row) for row in self._all(query)]
+
+    def segment_sizes(self) -> dict[str, int]:
+        table = schema.membership
+        return {row[0]: row[1] for row in self._all(select(table.c.segment, func.count()).group_by(table.c.segment))}
+
+    def overlap(self, segments: Sequence[str]) -> dict[tuple[str, str], int]:
+        left, right = schema.membership.alias(), schema.membership.alias()
+        query = (
+            select(left.c.segment, right.c.segment, func.count())
+            .join_from(left, right, and_(left.c.profile == right.c.profile, left.c.segment < right.c.segment))
+            .where(left.c.segment.in_(segments), right.c.segment.in_(segments))
+            .group_by(left.c.segment, right.c.segment)
+        )
+        return {(row[0], row[1]): row[2] for row in self._all(query)}
+
+    def flows(self, segment: str, since: int, until: int, step: int) -> list[tuple[int, int, int]]:
+        table = schema.flow
+        slot = ((table.c.at - since) // step).label("slot")
+        query = (
+            select(slot, func.sum(table.c.entered), func.sum(table.c.exited))
+            .where(table.c.segment == segment, table.c.at >= since, table.c.at < until)
+            .group_by(slot)
+        )
+        sums = {int(row[0]): (int(row[1]), int(row[2])) for row in self._all(query)}
+        return [(since + i * step, *sums.get(i, (0, 0))) for i in range(-(-(until - since) // step))]
+
+    def due_timers(self, until: int, *, limit: int = 1000) -> list[Timer]:
+        table = schema.timer
+        query = select(table.c.profile, table.c.key, table.c.due).where(table.c.due <= until)
+        return [Timer(*row) for row in self._all(query.order_by(table.c.due, table.c.profile, table.c.key).limit(limit))]
+
+    def next_due(self) -> int | None:
+        due: int | None = self._scalar(select(func.min(schema.timer.c.due)))
+        return due
+
+    # ---- outbox
+    def actions(self, *, status: str | None = None, profile: int | None = None, after: int = 0, limit: int = 50) -> list[Action]:
+        table = schema.outbox
+        query = select(*rows.ACTION).where(table.c.seq > after).order_by(table.c.seq).limit(limit)
+        if status is not None:
+            query = query.where(table.c.status == str(status))
+        if profile is not None:
+            query = query.where(table.c.profile == profile)
+        return [rows.action(row) for row in self._all(query)]
+
+    def action(self, key: str) -> Action | None:
+        row = self._one(select(*rows.ACTION).where(schema.outbox.c.key == key))
+        return rows.action(row) if row is not None else None
+
+    def count_actions(self) -> dict[str, int]:
+        status = schema.outbox.c.status
+        return {row[0]: row[1] for row in self._all(select(status, func.count()).group_by(status))}
+
+    def sent_since(self, profile: int, channel: str, since: int) -> int:
+        table = schema.outbox
+        on_its_way = (ActionStatus.SENT.value, ActionStatus.SENDING.value, ActionStatus.PENDING.value)
+        query = select(func.count()).where(
+            table.c.profile == profile, table.c.channel == channel, table.c.due > since, table.c.status.in_(on_its_way)
+        )
+        return int(self._scalar(query))
+
+    # ---- the rest
+    def recall_reply(self, key: str) -> tuple[str, Json] | None:
+        row = self._one(select(schema.reply.c.digest, schema.reply.c.reply).where(schema.reply.c.key == key))
+        return (row.digest, row.reply) if row is not None else None
+
+    def keys(self) -> list[dict[str, Json]]:
+        return [dict(row._mapping) for row in self._all(select(*schema.api_key.c).order_by(schema.api_key.c.created_at))]

@@ -1,0 +1,180 @@
+"""The tables, written once for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, BigInteger, Column, Identity, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB
+
+__all__ = [
+    "VERSION", "api_key", "definition", "event", "flow", "identifier", "membership", "merge", "meta", "metadata", "outbox",
+    "profile", "reply", "timer",
+]  # fmt: skip
+
+VERSION = 1
+"""The version of this schema; a database says in ``meta`` which one it has."""
+
+metadata = MetaData()
+
+_json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+# Text that is compared or sorted goes by code points in both databases.
+_text = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite gives a key by itself only to a column of type INTEGER.
+_serial = BigInteger().with_variant(Integer(), "sqlite")
+
+meta = Table("meta", metadata, Column("key", _text, primary_key=True), Column("value", Text, nullable=False))
+
+event = Table(
+    "event",
+    metadata,
+    Column("seq", _serial, Identity(always=False), primary_key=True),
+    Column("id", _text, nullable=False),
+    Column("type", _text, nullable=False),
+    Column("profile", BigInteger, nullable=False),
+    Column("origin", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("source", _text, nullable=False),
+    Column("data", _json, nullable=False),
+    Column("cause", _text),
+    Index("event_id", "id", unique=True),
+    Index("event_history", "profile", "at", "seq"),
+)
+
+profile = Table(
+    "profile",
+    metadata,
+    Column("key", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=False),
+    Column("id", _text, nullable=False),
+    Column("kind", _text, nullable=False),
+    Column("bucket", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("attributes", _json, nullable=False),
+    Column("provenance", _json, nullable=False),
+    Column("tags", _json, nullable=False),
+    Column("consents", _json, nullable=False),
+    Column("merged_into", BigInteger),
+    Index("profile_id", "id", unique=True),
+)
+
+identifier = Table(
+    "identifier",
+    metadata,
+    Column("kind", _text, nullable=False),
+    Column("value", _text, nullable=False),
+    Column("profile", BigInteger, nullable=False),
+    Column("origin", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("kind", "value"),
+    Index("identifier_profile", "profile"),
+    sqlite_with_rowid=False,
+)
+
+membership = Table(
+    "membership",
+    metadata,
+    Column("segment", _text, nullable=False),
+    Column("profile", BigInteger, nullable=False),
+    Column("entered_at", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    PrimaryKeyConstraint("segment", "profile"),
+    Index("membership_profile", "profile"),
+    sqlite_with_rowid=False,
+)
+
+# How many entered and left at an instant: the size of a segment over time, without reading events.
+flow = Table(
+    "flow",
+    metadata,
+    Column("segment", _text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("entered", BigInteger, nullable=False),
+    Column("exited", BigInteger, nullable=False),
+    Index("flow_at", "segment", "at"),
+)
+
+timer = Table(
+    "timer",
+    metadata,
+    Column("profile", BigInteger, nullable=False),
+    Column("key", _text, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    PrimaryKeyConstraint("profile", "key"),
+    Index("timer_due", "due"),
+    sqlite_with_rowid=False,
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", _serial, Identity(always=False), primary_key=True),
+    Column("key", _text, nullable=False),
+    Column("kind", _text, nullable=False),
+    Column("connector", _text, nullable=False),
+    Column("payload", _json, nullable=False),
+    Column("profile", BigInteger, nullable=False),
+    Column("channel", _text),
+    Column("purpose", _text),
+    Column("due", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("cause", _text),
+    Column("status", _text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+    Index("outbox_key", "key", unique=True),
+    Index("outbox_due", "status", "due"),
+    Index("outbox_profile", "profile", "channel"),
+)
+
+definition = Table(
+    "definition",
+    metadata,
+    Column("kind", _text, nullable=False),
+    Column("name", _text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("status", _text, nullable=False),
+    Column("spec", _json, nullable=False),
+    Column("digest", _text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("activated_at", BigInteger),
+    Column("archived_at", BigInteger),
+    Column("fresh_at", BigInteger),
+    Column("error", Text),
+    PrimaryKeyConstraint("kind", "name", "version"),
+)
+
+merge = Table(
+    "merge",
+    metadata,
+    Column("id", _text, primary_key=True),
+    Column("winner", BigInteger, nullable=False),
+    Column("loser", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("rule", _text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("undone_at", BigInteger),
+    Index("merge_winner", "winner"),
+    Index("merge_loser", "loser"),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", _text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("scopes", _json, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+# Replies to requests with an Idempotency-Key, so that a repetition gets the same answer.
+reply = Table(
+    "reply",
+    metadata,
+    Column("key", _text, primary_key=True),
+    Column("digest", _text, nullable=False),
+    Column("reply", _json),
+    Column("at", BigInteger, nullable=False),
+    Index("reply_at", "at"),
+)

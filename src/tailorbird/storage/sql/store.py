@@ -1,0 +1,290 @@
+"""``ports.Store`` on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tailorbird.core.action import Action, ActionStatus
+from tailorbird.core.definition import Definition
+from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Json
+from tailorbird.ports import Batch, Unit
+from tailorbird.storage.sql import rows, schema
+from tailorbird.storage.sql.bulk import Bulk
+from tailorbird.storage.sql.database import Database
+from tailorbird.storage.sql.reading import Reading
+from tailorbird.storage.sql.write import write_flows, write_unit
+
+__all__ = ["SqlStore"]
+
+_TOGETHER: Final = 500
+
+
+class SqlStore(Reading):
+    """The record in one SQL database.
+
+    ``listeners`` are called with the keys of the profiles whose events changed owner or were erased, after the commit:
+    whatever keeps a copy of events has to follow.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(Database(url))
+        self.url = url
+        self.listeners: list[Callable[[Sequence[int]], None]] = []
+        self._batch: Batch | None = None
+
+    @property
+    def database(self) -> Database:
+        """The connections; for what evaluates set-based on the same database."""
+        return self._database
+
+    @property
+    def postgres(self) -> bool:
+        """Whether this is PostgreSQL (else SQLite)."""
+        return self._database.postgres
+
+    def close(self) -> None:
+        """Close all connections."""
+        closing = getattr(self._batch, "close", None)
+        if closing is not None:
+            closing()
+        self._database.close()
+
+    def attach(self, batch: Batch) -> None:
+        """Say what evaluates set-based for this store."""
+        self._batch = batch
+
+    def batch(self) -> Batch:
+        """Return what evaluates set-based: what was attached, else the database's own SQL."""
+        if self._batch is None:
+            from tailorbird.storage.sql.query import SqlBatch
+
+            self._batch = SqlBatch(self._database)
+        return self._batch
+
+    def bulk(self) -> Bulk:
+        """Return the bulk loader."""
+        return Bulk(self._database.writing_raw, postgres=self.postgres)
+
+    # ---- units
+    def commit(self, unit: Unit) -> bool:
+        """Write a unit durably; False (nothing written) when another process wrote since this store last did."""
+        with self._database.writing_as_last() as connection:
+            if connection is None:
+                return False
+            write_unit(_raw(connection), unit, postgres=self.postgres)
+            return True
+
+    def claim(self) -> bool:
+        """Become the last writer; False when another process wrote since this store last did."""
+        with self._database.writing_as_last() as connection:
+            return connection is not None
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Set a key of the table of small things."""
+        with self._database.writing() as connection:
+            self._upsert(connection, schema.meta, {"key": key, "value": value})
+
+    # ---- merging and erasing
+    def rekey(self, unit: Unit, *, loser: int, winner: int) -> bool:
+        """In one transaction with the unit: the loser's events and identifiers become the winner's; its memberships and
+        timers go. False (nothing written) as ``commit``."""
+        with self._database.writing_as_last() as connection:
+            if connection is None:
+                return False
+            write_unit(_raw(connection), unit, postgres=self.postgres)
+            for table in (schema.event, schema.identifier):
+                connection.execute(update(table).where(table.c.profile == loser).values(profile=winner))
+            for table in (schema.membership, schema.timer):
+                connection.execute(delete(table).where(table.c.profile == loser))
+            connection.execute(
+                update(schema.outbox)
+                .where(schema.outbox.c.profile == loser, schema.outbox.c.status == ActionStatus.PENDING.value)
+                .values(profile=winner)
+            )
+        self._tell([loser, winner])
+        return True
+
+    def unrekey(self, unit: Unit, *, winner: int, origins: Sequence[int], loser: int) -> bool:
+        """Undo: the winner's events and identifiers of these origins become the loser's again. False as ``commit``."""
+        with self._database.writing_as_last() as connection:
+            if connection is None:
+                return False
+            for table in (schema.event, schema.identifier):
+                mine = (table.c.profile == winner, table.c.origin.in_(origins))
+                connection.execute(update(table).where(*mine).values(profile=loser))
+            write_unit(_raw(connection), unit, postgres=self.postgres)
+        self._tell([loser, winner])
+        return True
+
+    def forget(self, profile: int) -> int:
+        """Erase a profile everywhere, with the profiles that were merged into it; return how many rows went."""
+        with self._database.writing() as connection:
+            keys = self._family(connection, profile)
+            gone = 0
+            for condition in _traces(keys):
+                gone += connection.execute(delete(condition[0]).where(condition[1])).rowcount
+        self._tell(keys)
+        self._database.checkpoint()
+        return gone
+
+    def _family(self, connection: Connection, profile: int) -> list[int]:
+        keys, fresh = [profile], [profile]
+        while fresh:
+            table = schema.profile
+            fresh = [row[0] for row in connection.execute(select(table.c.key).where(table.c.merged_into.in_(fresh)))]
+            keys += fresh
+        return keys
+
+    def _tell(self, profiles: Sequence[int]) -> None:
+        for listener in self.listeners:
+            listener(profiles)
+
+    # ---- definitions
+    def save_definition(self, definition: Definition) -> None:
+        """Insert or replace one version."""
+        with self._database.writing() as connection:
+            self._upsert(connection, schema.definition, msgspec.structs.asdict(definition))
+
+    # ---- memberships and timers, set-based
+    def replace_members(self, segment: str, version: int, members: Sequence[int], at: int, event_ids: str) -> tuple[int, int]:
+        """Make ``members`` the segment's members; see ``ports.Store``. Return how many entered and left."""
+        with self._database.writing() as connection:
+            raw = _raw(connection)
+            mark = "%s" if self.postgres else "?"
+            raw.execute("CREATE TEMP TABLE wanted (profile BIGINT PRIMARY KEY)" + ("" if self.postgres else " WITHOUT ROWID"))
+            self._load_wanted(raw, members)
+            left = f"m.segment = {mark} AND m.profile NOT IN (SELECT profile FROM wanted)"
+            new = f"profile NOT IN (SELECT profile FROM membership WHERE segment = {mark})"
+            exited = self._append_changes(
+                raw, SEGMENT_EXITED, f"SELECT m.profile FROM membership m WHERE {left}", segment, version, at, event_ids
+            )
+            entered = self._append_changes(
+                raw, SEGMENT_ENTERED, f"SELECT profile FROM wanted WHERE {new}", segment, version, at, event_ids
+            )
+            raw.execute(f"DELETE FROM membership AS m WHERE {left}", (segment,))
+            raw.execute(
+                f"INSERT INTO membership (segment, profile, entered_at, version) "
+                f"SELECT {mark}, profile, {mark}, {mark} FROM wanted WHERE {new} ORDER BY profile",
+                (segment, at, version, segment),
+            )
+            raw.execute(
+                f"UPDATE membership SET version = {mark} WHERE segment = {mark} AND version <> {mark}",
+                (version, segment, version),
+            )
+            raw.execute("DROP TABLE wanted")
+            if entered or exited:
+                write_flows(raw, [(segment, at, entered, exited)], postgres=self.postgres)
+        return entered, exited
+
+    def _load_wanted(self, raw: Any, members: Sequence[int]) -> None:
+        if self.postgres:
+            raw.execute("INSERT INTO wanted SELECT unnest(%s::bigint[]) ON CONFLICT DO NOTHING", (list(members),))
+            return
+        # One JSON array: a single statement, whatever the number of members.
+        raw.execute("INSERT OR IGNORE INTO wanted SELECT value FROM json_each(?)", (msgspec.json.encode(list(members)).decode(),))
+
+    def _append_changes(self, raw: Any, type_: str, who: str, segment: str, version: int, at: int, event_ids: str) -> int:
+        """Append a membership event for each profile of a query; its one parameter is the segment."""
+        mark = "%s" if self.postgres else "?"
+        data = msgspec.json.encode({"segment": segment, "version": version, "reason": "activation"}).decode()
+        cast, suffix = (
+            ("::jsonb", ":x:" if type_ == SEGMENT_EXITED else ":")
+            if self.postgres
+            else ("", ":x:" if type_ == SEGMENT_EXITED else ":")
+        )
+        cursor = raw.execute(
+            f"INSERT INTO event (id, type, profile, origin, at, received_at, source, data) "
+            f"SELECT {mark} || who.profile, {mark}, who.profile, who.profile, {mark}, {mark}, 'tailorbird', {mark}{cast} "
+            f"FROM ({who}) AS who WHERE true ORDER BY who.profile ON CONFLICT (id) DO NOTHING",
+            (event_ids + suffix, type_, at, at, data, segment),
+        )
+        return int(cursor.rowcount)
+
+    def arm(self, key: str, dues: Iterable[tuple[int, int]]) -> None:
+        """Arm timers; one that is already earlier stays."""
+        sooner = (
+            "INSERT INTO timer (profile, key, due) {0} ON CONFLICT (profile, key) DO UPDATE SET due = excluded.due "
+            "WHERE excluded.due < timer.due"
+        )
+        for part in _parts(dues, 20_000):
+            earliest: dict[int, int] = {}
+            for profile, due in part:
+                if due < earliest.get(profile, due + 1):
+                    earliest[profile] = due
+            with self._database.writing() as connection:
+                raw = _raw(connection)
+                if self.postgres:
+                    source = "SELECT p, %s, d FROM unnest(%s::bigint[], %s::bigint[]) AS t(p, d)"
+                    raw.execute(sooner.format(source), (key, list(earliest), list(earliest.values())))
+                else:
+                    source = "SELECT value ->> 0, ?, value ->> 1 FROM json_each(?) WHERE true"
+                    raw.execute(sooner.format(source), (key, msgspec.json.encode(sorted(earliest.items())).decode()))
+
+    # ---- outbox
+    def lease_actions(self, now: int, *, limit: int, lease: int) -> list[Action]:
+        """Take due actions for delivery; what a dead deliverer had leased comes back when its lease is over."""
+        table = schema.outbox
+        open_ = table.c.status.in_((ActionStatus.PENDING.value, ActionStatus.SENDING.value))
+        with self._database.writing() as connection:
+            query = select(*rows.ACTION).where(open_, table.c.due <= now).order_by(table.c.due, table.c.seq).limit(limit)
+            found = [rows.action(row) for row in connection.execute(query)]
+            for part in _parts([action.key for action in found], _TOGETHER):
+                taken = {"status": ActionStatus.SENDING.value, "due": now + lease}
+                connection.execute(update(table).where(table.c.key.in_(part)).values(**taken))
+        return [msgspec.structs.replace(a, status=ActionStatus.SENDING, due=now + lease) for a in found]
+
+    # ---- the rest
+    def remember_reply(self, key: str, digest: str, reply: Json, at: int) -> None:
+        """Keep a reply under an idempotency key; those older than a day are dropped."""
+        with self._database.writing() as connection:
+            connection.execute(delete(schema.reply).where(schema.reply.c.at < at - 86_400_000))
+            self._upsert(connection, schema.reply, {"key": key, "digest": digest, "reply": reply, "at": at})
+
+    def save_key(self, row: Mapping[str, Json]) -> None:
+        """Insert or replace an API key."""
+        with self._database.writing() as connection:
+            self._upsert(connection, schema.api_key, dict(row))
+
+    def _upsert(self, connection: Connection, table: Any, values: Mapping[str, Any]) -> None:
+        dialect: Any = postgresql if self.postgres else sqlite
+        keys = [column.name for column in table.primary_key]
+        query = dialect.insert(table).values(**values)
+        connection.execute(
+            query.on_conflict_do_update(index_elements=keys, set_={n: query.excluded[n] for n in values if n not in keys})
+        )
+
+
+def _traces(keys: Sequence[int]) -> list[tuple[Any, ColumnElement[bool]]]:
+    """Return where a person may be found: table and condition."""
+    event, identifier, outbox, merge = schema.event, schema.identifier, schema.outbox, schema.merge
+    return [
+        (event, or_(event.c.profile.in_(keys), event.c.origin.in_(keys))),
+        (identifier, or_(identifier.c.profile.in_(keys), identifier.c.origin.in_(keys))),
+        (schema.membership, schema.membership.c.profile.in_(keys)),
+        (schema.timer, schema.timer.c.profile.in_(keys)),
+        (outbox, outbox.c.profile.in_(keys)),
+        (merge, or_(merge.c.winner.in_(keys), merge.c.loser.in_(keys))),
+        (schema.profile, schema.profile.c.key.in_(keys)),
+        # Replies may repeat what was said of anybody; they live a day at most.
+        (schema.reply, func.length(schema.reply.c.key) > -1),
+    ]
+
+
+def _raw(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _parts(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    part: list[Any] = []
+    for value in values:
+        part.append(value)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part

@@ -1,0 +1,32 @@
+"""What all tests share: where real input is, and the databases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import postgres
+import pytest
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """An empty PostgreSQL database; where no server can be had the test is skipped, and under CI it fails."""
+    try:
+        url = postgres.fresh_database()
+    except postgres.NoServer as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind in turn."""
+    if request.param == "sqlite":
+        return str(tmp_path / "tailorbird.db")
+    url: str = request.getfixturevalue("postgres_url")
+    return url
