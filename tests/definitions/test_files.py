@@ -49,7 +49,6 @@ def test_layout_makes_no_difference_to_the_digest_but_meaning_does() -> None:
 
 def test_the_json_form_of_an_expression_is_the_same_definition() -> None:
     from tailorbird.expr.json import to_json
-
     from tailorbird.expr.parse import parse
 
     text = 'count(page.viewed where url contains "/pricing", within 7d) >= 3'
