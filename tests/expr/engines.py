@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
-import msgspec
+import pytest
 
+import postgres
 from tailorbird.core.event import Event
 from tailorbird.expr import nodes as n
 from tailorbird.expr.sql import (
@@ -22,7 +26,10 @@ from tailorbird.expr.sql import (
 )
 from tailorbird.expr.types import Type
 
-__all__ = ["Duck", "Engine", "Person", "Postgres", "Sqlite"]
+__all__ = ["ENGINES", "Duck", "Engine", "Person", "Postgres", "Sqlite", "opened"]
+
+ENGINES = ["sqlite", "duckdb", pytest.param("postgres", marks=pytest.mark.postgres)]
+"""Parameters of a fixture that gives every engine in turn to ``opened``."""
 
 Person = tuple[int, str, int, int | None]
 """key, kind, bucket seed, merged_into."""
@@ -35,7 +42,7 @@ class Engine:
 
     def load(self, people: Iterable[Person], events: Iterable[Event]) -> None:
         """Replace what the tables hold."""
-        rows = [(e.seq, e.type, e.profile, e.at, msgspec.json.encode(e.data).decode()) for e in events]
+        rows = [(e.seq, e.type, e.profile, e.at, json.dumps(e.data, ensure_ascii=False)) for e in events]
         self._fill(list(people), rows)
 
     def run(self, query: Query) -> list[tuple[Any, ...]]:
@@ -123,7 +130,9 @@ class Postgres(Engine):
         self.connection.execute(
             "CREATE TEMP TABLE event (seq BIGINT PRIMARY KEY, type TEXT, profile BIGINT, at BIGINT, data JSONB)"
         )
-        self.connection.execute("CREATE TEMP TABLE profile (key BIGINT PRIMARY KEY, kind TEXT, bucket BIGINT, merged_into BIGINT)")
+        self.connection.execute(
+            "CREATE TEMP TABLE profile (key BIGINT PRIMARY KEY, kind TEXT, bucket BIGINT, merged_into BIGINT)"
+        )
 
     def run(self, query: Query) -> list[tuple[Any, ...]]:
         return self.connection.execute(query.sql, query.params).fetchall()
@@ -137,3 +146,23 @@ class Postgres(Engine):
         with self.connection.cursor() as cursor:
             cursor.executemany("INSERT INTO event VALUES (%s, %s, %s, %s, %s)", rows)
             cursor.executemany("INSERT INTO profile VALUES (%s, %s, %s, %s)", people)
+
+
+@contextmanager
+def opened(name: str) -> Iterator[Engine]:
+    """Give an engine by its name; where PostgreSQL cannot be had the test is skipped, and under CI it fails."""
+    if name != "postgres":
+        engine: Engine = Sqlite() if name == "sqlite" else Duck()
+        yield engine
+        engine.close()
+        return
+    try:
+        url = postgres.fresh_database()
+    except postgres.NoServer as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    engine = Postgres(url)
+    yield engine
+    engine.close()
+    postgres.drop_database(url)
