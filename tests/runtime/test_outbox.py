@@ -61,7 +61,7 @@ class World:
         self.deliverer = Deliverer(store, {"post": self.post}, self.gate, self.clock, self.emit, policy=Policy(**policy))
 
     def gate(self) -> Gate:
-        return Gate(self.guards, lambda profile, channel, since: 0)
+        return Gate(self.guards, self.store.sent_since)
 
     def emit(self, drafts: list[Draft]) -> None:
         if self.crash:
@@ -93,7 +93,8 @@ class World:
 
 @pytest.fixture
 def store() -> Iterator[Store]:
-    store = open_store("sqlite://")
+    store = open_store(":memory:")
+    store.claim()
     yield store
     store.close()
 
@@ -187,6 +188,19 @@ def test_quiet_hours_put_a_delivery_off(store: Store) -> None:
     assert world.action("k1").attempts == 0
     assert world.action("k1").due > T0
     assert world.told == []
+    world.deliverer.close()
+
+
+def test_a_cap_holds_for_what_is_delivered_together_and_lets_the_rest_through_later(store: Store) -> None:
+    world = World(store, Guard(name="daily", channel="email", count=2, per=DAY, defer=True))
+    world.put(*(f"k{n}" for n in range(6)), channel="email", purpose="marketing")
+    sent = []
+    for _ in range(40):
+        world.after(3 * HOUR)
+        sent.append(len(world.post.sent))
+    assert sent[0] == 2
+    assert sent[-1] == 6
+    assert all(later - earlier <= 2 for earlier, later in zip(sent, sent[8:], strict=False))
     world.deliverer.close()
 
 

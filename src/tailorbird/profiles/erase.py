@@ -65,7 +65,7 @@ def export(store: Store, profile: int, *, at: int) -> dict[str, Json]:
         ],
         "merges": [_merge(merge, names) for merge in store.merges(person.key)],
         "events": [_event(event, names) for event in events],
-        "actions": [_action(action) for action in _actions(store, person.key)],
+        "actions": [_action(action) for part in (person, *parts) for action in _actions(store, part.key)],
     }  # fmt: skip
 
 

@@ -25,6 +25,12 @@ TRANSACTIONAL: Final = "transactional"
 """The purpose that needs no consent (a receipt, a password): only a withdrawal of it stops it."""
 
 
+Count = Callable[[int, str, int], int]
+"""How many messages on a channel a profile was sent, or is about to be, after an instant: (profile, channel, since)."""
+
+_QUEUE: Final = 64  # windows ahead that a deferred message looks for room in; beyond, it asks again when its turn comes
+
+
 class Verdict(NamedTuple):
     """What the gate says: ``reason`` is a stable code, ``text`` a sentence; with ``retry_at`` the action only waits."""
 
@@ -92,17 +98,21 @@ class Gate:
     """Decides on actions. Asked when an action is admitted to the outbox and again right before each delivery.
 
     In this order: suppression, consent, quiet hours, caps. Actions without a channel concern no person's inbox and pass.
-    ``sent_since(profile, channel, since)`` counts what was sent or is on its way *besides* the action that is judged.
+    ``sent_since(profile, channel, since)`` counts what was sent to the profile after an instant, or is due after it, *besides*
+    the action that is judged.
     """
 
-    def __init__(self, guards: Iterable[Guard], sent_since: Callable[[int, str, int], int]) -> None:
+    def __init__(self, guards: Iterable[Guard], sent_since: Count) -> None:
         self._guards: dict[str, list[Guard]] = {}
         for guard in guards:
             self._guards.setdefault(guard.channel, []).append(guard)
         self._sent_since = sent_since
 
-    def admit(self, action: Action, profile: Profile | None, now: int) -> Verdict:
-        """Return whether the action may go to the profile at this instant."""
+    def admit(self, action: Action, profile: Profile | None, now: int, *, sent_since: Count | None = None) -> Verdict:
+        """Return whether the action may go to the profile at this instant.
+
+        ``sent_since`` is asked in place of the gate's own: who knows of more than is stored counts that, too.
+        """
         if action.channel is None:
             return _YES
         if profile is None:
@@ -113,33 +123,9 @@ class Gate:
             _suppressed(action, action.channel, profile)
             or _unconsented(action.channel, purpose, profile)
             or _quiet(guards, profile, now)
-            or self._capped(guards, profile, now)
+            or _capped(guards, profile, now, sent_since or self._sent_since)
             or _YES
         )
-
-    def _capped(self, guards: Iterable[Guard], profile: Profile, now: int) -> Verdict | None:
-        waiting: Verdict | None = None
-        for guard in guards:
-            if guard.count is None or self._sent_since(profile.key, guard.channel, now - guard.per) < guard.count:
-                continue
-            text = f"{guard.name} lets {guard.count} through in {guard.per // SECOND} s on {guard.channel}"
-            if not guard.defer:
-                return Verdict(False, "cap_reached", text)
-            room = self._room_at(guard, profile.key, now)
-            if waiting is None or room > (waiting.retry_at or 0):
-                waiting = Verdict(False, "cap_reached", text, room)
-        return waiting
-
-    def _room_at(self, guard: Guard, profile: int, now: int) -> int:
-        """Return when the cap has room again, to the second: the first start that leaves fewer than ``count``, plus ``per``."""
-        low, high = now - guard.per, now
-        while high - low > SECOND:
-            middle = (low + high) // 2
-            if self._sent_since(profile, guard.channel, middle) < (guard.count or 0):
-                high = middle
-            else:
-                low = middle
-        return high + guard.per
 
 
 _YES: Final = Verdict(True)
@@ -190,6 +176,38 @@ def quiet_until(guard: Guard, profile: Profile, now: int) -> int | None:
     day = local.date() + timedelta(days=1 if minute >= end else 0)
     until = datetime(day.year, day.month, day.day, end // 60 % 24, end % 60, tzinfo=zone)
     return max(int(until.timestamp() * 1000), now + SECOND)  # a clock that is put back must not answer the past
+
+
+def _capped(guards: Iterable[Guard], profile: Profile, now: int, sent_since: Count) -> Verdict | None:
+    waiting: Verdict | None = None
+    for guard in guards:
+        if guard.count is None or sent_since(profile.key, guard.channel, now - guard.per) < guard.count:
+            continue
+        text = f"{guard.name} lets {guard.count} through in {guard.per // SECOND} s on {guard.channel}"
+        if not guard.defer:
+            return Verdict(False, "cap_reached", text)
+        room = _room_at(guard, profile.key, now, sent_since)
+        if waiting is None or room > (waiting.retry_at or 0):
+            waiting = Verdict(False, "cap_reached", text, room)
+    return waiting
+
+
+def _room_at(guard: Guard, profile: int, now: int, sent_since: Count) -> int:
+    """Return when the cap has room again, to the second: the first start that leaves fewer than ``count``, plus ``per``.
+
+    What waits for its own turn is due in the future and counts there, so that many that wait are spread out.
+    """
+    most = guard.count or 0
+    low, high = now - guard.per, now
+    while sent_since(profile, guard.channel, high) >= most and high - now < _QUEUE * guard.per:
+        low, high = high, high + guard.per
+    while high - low > SECOND:
+        middle = (low + high) // 2
+        if sent_since(profile, guard.channel, middle) < most:
+            high = middle
+        else:
+            low = middle
+    return high + guard.per
 
 
 @lru_cache(maxsize=1024)

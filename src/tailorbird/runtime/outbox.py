@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
@@ -137,6 +138,7 @@ class Deliverer:
         self._threads = ThreadPoolExecutor(self._policy.threads, thread_name_prefix="deliver")
         self._turn = threading.Lock()
         self._open = 0  # leased and not yet settled
+        self._wire: dict[str, tuple[int, str]] = {}  # the same, of those that a cap counts: whose, and the channel
 
     def run_once(self, now: int | None = None, *, wait: bool = True) -> int:
         """Deliver what is due; return how many actions were settled (sent, refused, put off or given up).
@@ -184,7 +186,7 @@ class Deliverer:
         drafts: list[Draft] = []
         for action in actions:
             profile = profiles.get(action.profile)
-            verdict = gate.admit(action, profile, now)
+            verdict = gate.admit(action, profile, now, sent_since=partial(self._sent_since, now))
             connector = self._connectors.get(action.connector)
             if not verdict.allowed:
                 changed.append(verdict.applied_to(action))
@@ -201,11 +203,13 @@ class Deliverer:
                     changed.append(_put_off(action, lane.open_until))
                 else:
                     self._open += 1
+                    if profile is not None and action.channel is not None:
+                        self._wire[action.key] = profile.key, action.channel
                     lane.waiting.append((action, connector))
                     self._fill(destination, lane)
         if drafts:
             self._emit(drafts)
-        self._write(changed)
+        self._write(self._not_erased(changed, profiles))
         return len(changed)
 
     def _fill(self, destination: str, lane: _Lane) -> None:
@@ -252,8 +256,21 @@ class Deliverer:
         self._open -= len(changed)
         if drafts:
             self._emit(drafts)
-        self._write(changed)
+        self._write(self._not_erased(changed, profiles))
+        for action in changed:
+            self._wire.pop(action.key, None)
         return len(changed)
+
+    def _sent_since(self, now: int, profile: int, channel: str, since: int) -> int:
+        """Count what was sent and what is under way; what waits for its own turn must not keep this one from its own."""
+        if since >= now:
+            return 0
+        sent = self._store.sent_since(profile, channel, since) - self._store.sent_since(profile, channel, now)
+        return sent + sum(1 for wire in self._wire.values() if wire == (profile, channel))
+
+    def _not_erased(self, actions: Sequence[Action], profiles: Mapping[int, Profile]) -> list[Action]:
+        """Leave out actions that were erased with their person while they were under way: writing would bring them back."""
+        return [a for a in actions if not a.profile or a.profile in profiles or self._store.action(a.key) is not None]
 
     def _after(self, action: Action, outcome: Outcome, now: int) -> Action:
         """Return the action after an attempt: sent, given up, or pending again."""
