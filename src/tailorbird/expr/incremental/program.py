@@ -1,0 +1,152 @@
+"""A program: conditions and values compiled once, and the state of a profile that an event updates in microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from tailorbird.core.event import Event
+from tailorbird.expr import nodes as n
+from tailorbird.expr.evaluate import NEVER
+from tailorbird.expr.incremental.cells import Cells, HeldCell, event_types
+from tailorbird.expr.incremental.compile import compile_decisions, compile_folding, compile_held, compile_values, namespace
+from tailorbird.expr.incremental.lower import is_timed, lower
+
+__all__ = ["NEVER", "Change", "Program", "State"]
+
+
+class Change(NamedTuple):
+    """A condition became true (``entered``) or stopped being true."""
+
+    name: str
+    entered: bool
+
+
+class State:
+    """What a program remembers of one profile.
+
+    ``members`` are the names of the conditions that are true as of the last ``changes``; ``due`` is the earliest
+    instant at which one of them can change without an event (0: nothing has been looked at yet; ``NEVER``).
+    """
+
+    __slots__ = ("due", "dues", "members", "x")
+
+    def __init__(self, x: list[Any], dues: list[int], members: set[str]) -> None:
+        self.x = x
+        self.dues = dues
+        self.members = members
+        self.due = 0
+
+
+Decide = Callable[[list[Any], list[int], set[str], int], list[Change]]
+Fold = Callable[[list[Any], Event], bool]
+
+
+class Program:
+    """Conditions and values over one profile's history, kept exact event by event.
+
+    Takes resolved expressions by name. Events are given once each (an event id counts once: the caller drops
+    duplicates) and in the order of their arrival, which need not be the order of their times; ``now`` is never
+    before an event that was folded. Functions are compiled when they are first needed.
+    """
+
+    types: frozenset[str]
+    """The event types that can change anything."""
+
+    def __init__(self, conditions: Mapping[str, n.Node], values: Mapping[str, n.Node] | None = None) -> None:
+        self._conditions = {name: lower(node) for name, node in conditions.items()}
+        self._values = {name: lower(node) for name, node in (values or {}).items()}
+        self._cells = Cells()
+        for node in [*self._conditions.values(), *self._values.values()]:
+            self._cells.require(node)
+        self._affected: dict[str, list[str]] = {}
+        for name, node in self._conditions.items():
+            for event in set(event_types(node)):
+                self._affected.setdefault(event, []).append(name)
+        self._timed = {name: place for place, name in enumerate(n_ for n_, node in self._conditions.items() if is_timed(node))}
+        # The last one never comes, so that the least of all is defined.
+        self._dues = [0] * len(self._timed) + [NEVER]
+        self._names = namespace(Change)
+        self._row = self._cells.row
+        value_types = {event for node in self._values.values() for event in event_types(node)}
+        self.types = frozenset(self._affected) | value_types
+        for cell in self._cells:
+            if isinstance(cell, HeldCell):
+                compile_held(self._cells, self._names, cell)
+        self._folds: dict[str, Fold] = {}
+        self._decisions: dict[str, Decide] = {}
+        self._single: dict[str, Decide] = {}
+        self._everything: Decide | None = None
+        self._readers: dict[tuple[str, ...], Callable[[list[Any], int], tuple[Any, ...]]] = {}
+
+    # -- state ------------------------------------------------------------------------------------------------------------
+
+    def start(self, seed: int, events: Iterable[Event] = (), members: Iterable[str] = ()) -> State:
+        """Return the state after events given in ``(at, seq)`` order; every condition counts as due.
+
+        ``members`` are the conditions known to be true before: the next ``changes`` reports what differs from them.
+        """
+        x = self._row.copy()
+        x[0] = seed
+        state = State(x, self._dues.copy(), set(members))
+        for event in events:
+            self.fold(state, event)
+        return state
+
+    def fold(self, state: State, event: Event) -> bool:
+        """Take in an event. False: it is too late for what depends on order, and the state is void; ``start`` again."""
+        fold = self._folds.get(event.type)
+        if fold is None:
+            if event.type not in self.types:
+                return True
+            fold = self._folds[event.type] = compile_folding(self._cells, self._names, event.type)
+        return fold(state.x, event)
+
+    def changes(self, state: State, event_type: str | None, now: int) -> list[Change]:
+        """Return what became true or stopped being true at ``now``, and bring ``members`` and ``due`` up to date.
+
+        Looks at the conditions that events of the type can change and at those that are due; with None, at all.
+        """
+        if event_type is None or state.due == 0:
+            decide = self._everything = self._everything or self._compile(list(self._conditions))
+            found = decide(state.x, state.dues, state.members, now)
+            state.due = min(state.dues)
+            return found
+        found = self._due(state, event_type, now) if state.due <= now else []
+        if event_type in self._affected:
+            decide_some = self._decisions.get(event_type)
+            if decide_some is None:
+                decide_some = self._decisions[event_type] = self._compile(self._affected[event_type])
+            found += decide_some(state.x, state.dues, state.members, now)
+            state.due = min(state.dues)
+        return found
+
+    def _due(self, state: State, event_type: str, now: int) -> list[Change]:
+        """Look at the conditions that are due and that the event type does not bring up anyway."""
+        found: list[Change] = []
+        affected = self._affected.get(event_type, ())
+        for name, place in self._timed.items():
+            if state.dues[place] <= now and name not in affected:
+                if name not in self._single:
+                    self._single[name] = self._compile([name])
+                found += self._single[name](state.x, state.dues, state.members, now)
+        state.due = min(state.dues)
+        return found
+
+    def _compile(self, names: list[str]) -> Decide:
+        chosen = {name: (self._conditions[name], self._timed.get(name)) for name in names}
+        return compile_decisions(self._cells, self._names, chosen)
+
+    # -- values -----------------------------------------------------------------------------------------------------------
+
+    def value(self, state: State, name: str, now: int) -> Any:
+        """Return one value at ``now``; None is unknown. Raises KeyError for a name that the program does not have."""
+        return self.values(state, (name,), now)[0]
+
+    def values(self, state: State, names: tuple[str, ...], now: int) -> tuple[Any, ...]:
+        """Return several values at ``now``, in the order of the names; shared parts are computed once."""
+        reader = self._readers.get(names)
+        if reader is None:
+            reader = compile_values(self._cells, self._names, [self._values[name] for name in names])
+            self._readers[names] = reader
+        return reader(state.x, now)

@@ -1,0 +1,328 @@
+"""Compiling a condition to statements that yield its truth and the next instant at which that can change by itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tailorbird.expr import nodes as n
+from tailorbird.expr.incremental.lower import AtLeast, SumAtLeast, is_timed, is_varying, nullable, type_of
+from tailorbird.expr.incremental.plain import Plain, constant_of
+from tailorbird.expr.types import Type
+
+__all__ = ["Timed"]
+
+_INVERSE: Final[dict[str, n.CompareOp]] = {"=": "!=", "!=": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+_MIRROR: Final[dict[str, n.CompareOp]] = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_WHOLE: Final = (Type.TIME, Type.DURATION)
+
+Line = tuple[list[tuple[int, n.Node]], int, int]
+"""A straight line of whole milliseconds: signed parts that stand still, a constant, and the slope (how often ``now`` is in it)."""
+
+
+class Timed(Plain):
+    """Compiles conditions that time alone can change.
+
+    ``decide`` writes statements that set two variables: the truth, and the instant before which it surely stays as it is.
+    """
+
+    # -- truths -----------------------------------------------------------------------------------------------------
+
+    def decide(self, node: n.Node, want: bool, truth: str, due: str) -> None:
+        """Write statements that set ``truth`` to whether the condition is ``want``, and ``due`` to until when."""
+        if node in self.named or not is_timed(node):
+            self.source.add(f"{truth} = {self.truth(node, want)}", f"{due} = NEVER")
+            return
+        match node:
+            case n.Not():
+                self.decide(node.item, not want, truth, due)
+            case n.And():
+                self._decide_all(node.items, want, truth, due, conjunction=want)
+            case n.Or():
+                self._decide_all(node.items, want, truth, due, conjunction=not want)
+            case n.IsTrue():
+                self.decide(node.item, True, truth, due)
+                if not want:
+                    self.source.add(f"{truth} = not {truth}")
+            case n.If():
+                self._decide_if(node, want, truth, due)
+            case AtLeast():
+                self._decide_at_least(node, want, truth, due)
+            case SumAtLeast():
+                cell, least = self.cells.of(node), self.names.constant(node.least)
+                within = self.names.constant(node.within)
+                self.source.add(f"{truth}, {due} = sums_at_least(x, {cell.slot}, {within}, {least}, now)")
+                self._invert(want, truth)
+            case n.Sequence():
+                self._decide_sequence(node, want, truth, due)
+            case n.Held():
+                held = self.cells.held(node)
+                duration = self.names.constant(node.duration)
+                self.source.add(f"{truth}, {due} = held({held.function}, x, {held.slot}, {duration}, now)")
+                self._invert(want, truth)
+            case n.Compare() if is_varying(node.left) or is_varying(node.right):
+                self._decide_crossing(node, want, truth, due)
+            case n.In() if is_varying(node.item):
+                options = self.names.constant(tuple(constant_of(option) for option in node.options))
+                self.source.add(f"{truth}, {due} = in_options({self.varying(node.item)}, {options}, {want}, now)")
+            case n.IsKnown() if is_varying(node.item):
+                item = self.varying(node.item)
+                self.source.add(f"{truth} = {item}[0] is {'not ' if want else ''}None", f"{due} = {item}[4]")
+            case _:
+                self._decide_steps(node, want, truth, due)
+
+    def _invert(self, want: bool, truth: str) -> None:
+        if not want:
+            self.source.add(f"{truth} = not {truth}")
+
+    def _decide_all(self, items: tuple[n.Node, ...], want: bool, truth: str, due: str, conjunction: bool) -> None:
+        """Write a conjunction (all items are ``want``) or a disjunction (one is).
+
+        What decides it alone stays decided at least as long as the longest of those; what needs all, as the shortest.
+        """
+        still = [self.truth(item, want) for item in items if not is_timed(item)]
+        timed = [item for item in items if is_timed(item)]
+        settled = f"not ({' and '.join(still)})" if conjunction else " or ".join(still)
+        if still:
+            self.source.add(f"if {settled}:", f"    {truth} = {not conjunction}", f"    {due} = NEVER", "else:")
+            self.source.depth += 1
+        self.decide(timed[0], want, truth, due)
+        word = "" if conjunction else "not "
+        for item in timed[1:]:
+            other, until = self.source.fresh("t"), self.source.fresh("d")
+            with self.source.block(f"if {word}{truth} or {due} < NEVER:"):
+                self.decide(item, want, other, until)
+                self.source.add(
+                    f"if {word}{truth}:",
+                    f"    if not {word}{other}: {truth} = {other}; {due} = {until}",
+                    f"    elif {until} < {due}: {due} = {until}",
+                    f"elif not {word}{other} and {until} > {due}: {due} = {until}",
+                )
+        self.source.depth -= bool(still)
+
+    def _decide_if(self, node: n.If, want: bool, truth: str, due: str) -> None:
+        chosen, until = self.source.fresh("t"), self.source.fresh("d")
+        self.decide(node.condition, True, chosen, until)
+        with self.source.block(f"if {chosen}:"):
+            self.decide(node.then, want, truth, due)
+        with self.source.block("else:"):
+            self.decide(node.otherwise, want, truth, due)
+        self.source.add(f"if {until} < {due}: {due} = {until}")
+
+    def _decide_at_least(self, node: AtLeast, want: bool, truth: str, due: str) -> None:
+        cell, within = self.cells.of(node), self.names.constant(node.within)
+        if cell.kind == "latest":
+            self.source.add(f"{due} = x[{cell.slot}] + {within}")
+            test = f"{due} > now"
+        else:
+            times, least = self.source.fresh(), self.names.constant(node.least)
+            self.source.add(f"{times} = x[{cell.slot}]")
+            test = f"len({times}) >= {least} and ({due} := {times}[-{least}] + {within}) > now"
+        self._unless_over(test, want, truth, due)
+
+    def _decide_sequence(self, node: n.Sequence, want: bool, truth: str, due: str) -> None:
+        row, within = self.source.fresh(), self.names.constant(node.within)
+        self.source.add(f"{row} = x[{self.cells.sequence(node).slot}]")
+        test = f"{row} is not None and ({due} := {row}[{len(node.steps)}] + {within}) > now"
+        self._unless_over(test, want, truth, due)
+
+    def _unless_over(self, test: str, want: bool, truth: str, due: str) -> None:
+        """Write what holds until ``due`` (set by the test), and once over stays over."""
+        self.source.add(f"if {test}:", f"    {truth} = {want}", "else:", f"    {truth} = {not want}", f"    {due} = NEVER")
+
+    def _decide_steps(self, node: n.Node, want: bool, truth: str, due: str) -> None:
+        """Write a test of values that change in steps."""
+        before, dues = dict(self.named), []
+        for child in [node] if isinstance(node, n.Aggregate) else n.children(node):
+            dues += self._name(child)
+        self.source.add(f"{truth} = {self.truth(node, want)}", f"{due} = {self._earliest(dues)}")
+        self.named = before
+
+    def _name(self, node: n.Node) -> list[str]:
+        """Compute a timed value that changes in steps into a variable; return the names of its dues."""
+        if node in self.named or not is_timed(node):
+            return []
+        self.named[node], dues = self.step(node)
+        return dues
+
+    def _earliest(self, dues: list[str]) -> str:
+        return "NEVER" if not dues else dues[0] if len(dues) == 1 else f"min({', '.join(dues)})"
+
+    # -- values that change in steps ----------------------------------------------------------------------------------
+
+    def step(self, node: n.Node) -> tuple[str, list[str]]:
+        """Write statements that compute a timed value; return its variable and the variables of its dues."""
+        if is_varying(node):
+            moving = self.varying(node)
+            name, due = self.source.fresh(), self.source.fresh("d")
+            self.source.add(f"{name} = {moving}[0]", f"{due} = {moving}[4]")
+            return name, [due]
+        match node:
+            case n.Aggregate():
+                return self._step_aggregate(node)
+            case n.If():
+                return self._step_if(node)
+        if type_of(node) == Type.BOOL and not isinstance(node, n.Call):
+            return self._step_truth(node)
+        before, dues = dict(self.named), []
+        for child in n.children(node):
+            dues += self._name(child)
+        name = self.source.fresh()
+        self.source.add(f"{name} = {self.value(node)}")
+        self.named = before
+        return name, dues
+
+    def _step_aggregate(self, node: n.Aggregate) -> tuple[str, list[str]]:
+        name, due, place = self.source.fresh(), self.source.fresh("d"), self.source.fresh()
+        slot, within = self.cells.of(node).slot, self.names.constant(node.within)
+        if node.fn == "last":
+            self.source.add(f"{due} = x[{slot}] + {within}", f"if {due} > now: {name} = x[{slot + 1}]")
+            self.source.add(f"else: {name} = None; {due} = NEVER")
+            return name, [due]
+        ats = self.source.fresh()
+        self.source.add(f"{ats} = x[{slot}]", f"{place} = after({ats}, now - {within})")
+        self.source.add(f"{due} = {ats}[{place}] + {within} if {place} < len({ats}) else NEVER")
+        match node.fn:
+            case "count" | "distinct":
+                self.source.add(f"{name} = len({ats}) - {place} + ZERO")
+            case "sum":
+                self.source.add(f"{name} = (x[{slot + 1}][-1] - x[{slot + 1}][{place} - 1]) / MILLION")
+            case "avg":
+                self.source.add(f"{name} = average(x, {slot}, now - {within})")
+            case _:
+                self.source.add(f"{name} = x[{slot + 1}][{place}] if {place} < len({ats}) else None")
+        return name, [due]
+
+    def _step_if(self, node: n.If) -> tuple[str, list[str]]:
+        chosen, until = self.source.fresh("t"), self.source.fresh("d")
+        name, due = self.source.fresh(), self.source.fresh("d")
+        self.decide(node.condition, True, chosen, until)
+        for head, branch in ((f"if {chosen}:", node.then), ("else:", node.otherwise)):
+            with self.source.block(head):
+                code, dues = self.step(branch) if is_timed(branch) else (self.value(branch), [])
+                self.source.add(f"{name} = {code}", f"{due} = {self._earliest(dues)}")
+        return name, [until, due]
+
+    def _step_truth(self, node: n.Node) -> tuple[str, list[str]]:
+        true, due = self.source.fresh("t"), self.source.fresh("d")
+        self.decide(node, True, true, due)
+        if not nullable(node):
+            return true, [due]
+        false, other, name = self.source.fresh("t"), self.source.fresh("d"), self.source.fresh()
+        self.decide(node, False, false, other)
+        self.source.add(f"{name} = True if {true} else False if {false} else None")
+        return name, [due, other]
+
+    # -- values that move ---------------------------------------------------------------------------------------------
+
+    def _decide_crossing(self, node: n.Compare, want: bool, truth: str, due: str) -> None:
+        op: n.CompareOp = node.op if want else _INVERSE[node.op]
+        left, right = self._line(node.left), self._line(node.right)
+        if left is not None and right is not None and abs(left[2] - right[2]) <= 1:
+            parts = left[0] + [(-sign, part) for sign, part in right[0]]
+            self._decide_line(op, (parts, left[1] - right[1], left[2] - right[2]), truth, due)
+            return
+        sides = f"{self.varying(node.left)}, {self.varying(node.right)}"
+        self.source.add(f"{truth}, {due} = compared({self.names.constant(op)}, {sides}, now)")
+
+    def _line(self, node: n.Node) -> Line | None:
+        """Return a time or duration as a line of whole milliseconds, None when it is of another shape."""
+        if type_of(node) not in _WHOLE:
+            return None
+        match node:
+            case n.Literal():
+                return [], int(node.value), 0  # type: ignore[arg-type]
+            case n.Now():
+                return [], 0, 1
+            case n.TimeSince():
+                return [(-1, node)], 0, 1
+            case n.Negate():
+                line = self._line(node.item)
+                return line and ([(-sign, part) for sign, part in line[0]], -line[1], -line[2])
+            case n.Arith(op="+" | "-"):
+                left, right = self._line(node.left), self._line(node.right)
+                if left is None or right is None:
+                    return None
+                by = 1 if node.op == "+" else -1
+                return left[0] + [(by * sign, part) for sign, part in right[0]], left[1] + by * right[1], left[2] + by * right[2]
+        return None if is_varying(node) else ([(1, node)], 0, 0)
+
+    def _decide_line(self, op: n.CompareOp, line: Line, truth: str, due: str) -> None:
+        """Write ``line op 0``, exact to the millisecond."""
+        parts, constant, slope = line
+        before, dues, known, terms = dict(self.named), [], [], []
+        # now + b < 0 is now < -b, and b - now < 0 is now > b.
+        turn = -1 if slope == 1 else 1
+        for sign, part in parts:
+            if isinstance(part, n.TimeSince):
+                name = self.source.fresh()
+                known.append(f"({name} := x[{self.cells.of(part).slot}]) > PAST")
+            else:
+                dues += self._name(part)
+                code = self.value(part)
+                name = code if code.isidentifier() else self.source.fresh()
+                if nullable(part):
+                    known.append(f"({name} := {code}) is not None" if name != code else f"{name} is not None")
+                elif name != code:
+                    self.source.add(f"{name} = {code}")
+            terms.append(f"{'+' if sign * turn > 0 else '-'} {name}")
+        zero = f"{self.names.constant(constant * turn)} {' '.join(terms)}"
+        with self.source.block(f"if {' and '.join(known)}:" if known else "if 1:"):
+            point = self.source.fresh("z")
+            self.source.add(f"{point} = {zero}")
+            if slope == 0:
+                self.source.add(f"{truth} = {point} {'==' if op == '=' else op} 0", f"{due} = NEVER")
+            else:
+                self._decide_point(op if slope == 1 else _MIRROR[op], point, truth, due)
+        self.source.add("else:", f"    {truth} = False", f"    {due} = NEVER")
+        for other in dues:
+            self.source.add(f"if {other} < {due}: {due} = {other}")
+        self.named = before
+
+    def _decide_point(self, op: n.CompareOp, point: str, truth: str, due: str) -> None:
+        """Write ``now op point``."""
+        match op:
+            case "<" | "<=" | ">" | ">=":
+                change = point if op in ("<", ">=") else f"{point} + 1"
+                after, until = (change, "NEVER") if op in ("<", "<=") else ("NEVER", change)
+                self.source.add(
+                    f"if now {op} {point}: {truth} = True; {due} = {after}", f"else: {truth} = False; {due} = {until}"
+                )
+            case _:
+                self.source.add(f"{truth} = now {'==' if op == '=' else '!='} {point}")
+                self.source.add(f"{due} = {point} if now < {point} else {point} + 1 if now == {point} else NEVER")
+
+    def varying(self, node: n.Node) -> str:
+        """Write statements that compute a moving value; return its variable (see the module ``varying``)."""
+        name = self.source.fresh("m")
+        match node:
+            case n.Now():
+                code = "since(0, now)"
+            case n.TimeSince():
+                latest = self.source.fresh()
+                self.source.add(f"{latest} = x[{self.cells.of(node).slot}]")
+                code = f"since({latest} if {latest} > PAST else None, now)"
+            case _ if not is_varying(node):
+                value, dues = self.step(node) if is_timed(node) else (self.value(node), [])
+                code = f"fixed({value}, {self._earliest(dues)})"
+            case n.Arith():
+                code = f"moved({self.names.constant(node.op)}, {self.varying(node.left)}, {self.varying(node.right)})"
+            case n.Negate():
+                zero = self.names.constant(0.0 if type_of(node) == Type.NUMBER else 0)
+                code = f"moved({self.names.constant('-')}, fixed({zero}), {self.varying(node.item)})"
+            case n.Call():
+                items = ", ".join([self.varying(arg) for arg in node.args])
+                code = f"scalar({self.names.constant(node.fn)}, now, [{items}])"
+            case n.If():
+                return self._varying_if(node, name)
+            case _:
+                raise TypeError(type(node).__name__)
+        self.source.add(f"{name} = {code}")
+        return name
+
+    def _varying_if(self, node: n.If, name: str) -> str:
+        chosen, until = self.source.fresh("t"), self.source.fresh("d")
+        self.decide(node.condition, True, chosen, until)
+        for head, branch in ((f"if {chosen}:", node.then), ("else:", node.otherwise)):
+            with self.source.block(head):
+                self.source.add(f"{name} = bound({self.varying(branch)}, {until})")
+        return name
