@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isclose
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from tailorbird.core.profile import Profile
+from tailorbird.core.profile import Identifier
 from tailorbird.definitions import lifecycle
 from tailorbird.definitions.catalog import Catalog
 from tailorbird.features.values import values_as_of
@@ -88,24 +89,15 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     assert (report.rows, report.rejected) == (69_659, 0)
     plan = lifecycle.plan(store, EXAMPLE / "definitions", now)
     lifecycle.execute(plan, store, store.batch(), now)
-    names = {profile.key: _external_id(store, profile.key) for profile in _profiles(store)}
+    names = {
+        row.profile: row.value for row in store.resolve([Identifier("external_id", name) for name in people(DATES[-1])]).values()
+    }
     yield Shop(store, plan.catalog, names)
     store.close()
 
 
-def _profiles(store: Store) -> Iterator[Profile]:
-    after = 0
-    while page := store.page_profiles(after=after, limit=5_000):
-        yield from page
-        after = page[-1].key
-
-
-def _external_id(store: Store, key: int) -> str:
-    return next(row.value for row in store.identifiers(key) if row.kind == "external_id")
-
-
 def test_every_customer_is_one_profile(shop: Shop) -> None:
-    assert len(shop.names) == len(people(DATES[-1]))
+    assert len(shop.names) == shop.store.count_profiles() == len(people(DATES[-1]))
 
 
 @pytest.mark.parametrize("date", DATES)
@@ -128,4 +120,4 @@ def test_features_of_everybody_as_of_a_date_are_what_plain_sql_finds(shop: Shop,
     for key in keys:
         row = wanted[shop.names[key]]
         for name in FEATURES:
-            assert found[key][name] == pytest.approx(row[name], rel=1e-12, abs=1e-9), (shop.names[key], name)
+            assert isclose(found[key][name], row[name], rel_tol=1e-12, abs_tol=1e-9), (shop.names[key], name)
