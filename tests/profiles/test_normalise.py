@@ -127,7 +127,7 @@ def test_all_mistakes_are_said_at_once() -> None:
 def test_companies_have_ids_of_their_own() -> None:
     assert normalise_all({"external_id": "7"}, profile_kind="company") == (Identifier("company_id", "7"),)
     assert normalise_all({"crm:hub": "7"}, profile_kind="company") == (Identifier("company_crm:hub", "7"),)
-    with pytest.raises(InvalidEvent, match="company cannot"):
+    with pytest.raises(InvalidEvent, match="a company cannot"):
         normalise_all({"email": "a@x.org"}, profile_kind="company")
-    with pytest.raises(InvalidEvent, match="person cannot"):
+    with pytest.raises(InvalidEvent, match="a person cannot"):
         normalise_all({"company_id": "7"})

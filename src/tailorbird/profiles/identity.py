@@ -74,13 +74,14 @@ def resolve(
 ) -> Resolution:
     """Decide whose an event is, from its identifiers (normalised, strongest first) and the rows and profiles they name.
 
-    ``found`` has a row for each identifier that is known, ``held`` an entry for each profile among the rows; ``apart`` the
+    ``found`` has a row for each of them that is known (and no others), ``held`` an entry for each profile among the rows; ``apart`` the
     pairs of profiles that were unmerged and must not be joined by themselves again. The rules are in
     ``docs/explanation/identity.md``. Pure: the same arguments give the same answer. ``identifiers`` must not be empty.
     """
-    lead = found.get(identifiers[0])
-    if lead is not None and not rule.ignore and all(i in found and found[i].profile == lead.profile for i in identifiers):
-        return Resolution(lead.profile, lead.origin)
+    if not rule.ignore and len(found) == len(identifiers):  # the most common case by far: all is known, and one profile's
+        lead = found[identifiers[0]]
+        if len(identifiers) == 1 or all(row.profile == lead.profile for row in found.values()):
+            return Resolution(lead.profile, lead.origin)
     usable = [i for i in identifiers if i.value not in rule.ignore] or list(identifiers)
     case = _Case(usable, found, held, rule, apart)
     resolution = case.decide()

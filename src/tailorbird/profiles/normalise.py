@@ -91,7 +91,7 @@ def normalise(kind: str, value: Json, *, region: str | None = None) -> Identifie
     if type(value) is int:
         value = str(value)
     if type(value) is not str:
-        raise _invalid(kind, "must be text", f"it is {type(value).__name__}; send it as a string")
+        raise _not_text(kind, value)
     return _normalise(kind, value, region)
 
 
@@ -104,35 +104,53 @@ def normalise_all(
     every mistake when one cannot be read, when a kind is unknown, or when nothing usable is left.
     """
     found: list[Identifier] = []
-    mistakes: list[Mistake] = []
     placeholders: list[str] = []
-    for given, value in identifiers.items():
-        if value is None or value == "":
+    mistakes: list[Mistake] = []
+    for kind, value in identifiers.items():
+        if type(value) is not str:
+            if value is None:
+                continue
+            value = _as_text(kind, value, mistakes)  # noqa: PLW2901
+        if value == "":
             continue
-        kind = given if profile_kind == "person" else _company_kind(given)
         try:
-            one = normalise(kind, value, region=region)
+            one = _usable(kind, value, region, profile_kind)
         except InvalidEvent as error:
             mistakes.extend(error.mistakes)
             continue
-        if is_placeholder(one.kind, one.value):
-            placeholders.append(f"{given} {one.value!r}")
-        elif (one.kind == COMPANY_ID or one.kind.startswith("company_crm:")) == (profile_kind == "company"):
-            found.append(one)
+        if one is None:
+            placeholders.append(f"{kind} {value[:40]!r}")
         else:
-            mistakes.append(
-                Mistake("wrong_kind", f"a {profile_kind} cannot have an identifier of kind {given}", where=f"identifiers.{given}")
-            )
+            found.append(one)
     if not mistakes and not found:
         said = f"{', '.join(placeholders)} names nobody" if placeholders else "no identifier was given"
-        mistakes.append(
-            Mistake("no_identifier", said, "give one of external_id, email, phone, anonymous_id", where="identifiers")
-        )
+        known = "company_id" if profile_kind == "company" else "external_id, email, phone, anonymous_id"
+        mistakes.append(Mistake("no_identifier", said, f"give one of {known}", where="identifiers"))
     if mistakes:
         raise InvalidEvent("; ".join(m.render() for m in mistakes), mistakes=tuple(mistakes))
     if len(found) > 1:
         found.sort(key=_strength)
     return tuple(found)
+
+
+def _as_text(kind: str, value: Json, mistakes: list[Mistake]) -> str:
+    if type(value) is int:
+        return str(value)
+    mistakes.extend(_not_text(kind, value).mistakes)
+    return ""
+
+
+@lru_cache(maxsize=65_536)
+def _usable(given: str, value: str, region: str | None, profile_kind: str) -> Identifier | None:
+    """Return the identifier in its one form, None for a placeholder; cached, for it is asked for every event."""
+    kind = given if profile_kind == "person" else _company_kind(given)
+    one = _normalise(kind, value, region)
+    if is_placeholder(one.kind, one.value):
+        return None
+    if (one.kind == COMPANY_ID or one.kind.startswith("company_crm:")) != (profile_kind == "company"):
+        mistake = Mistake("wrong_kind", f"a {profile_kind} cannot have an identifier of this kind", where=f"identifiers.{given}")
+        raise InvalidEvent(mistake.render(), mistakes=(mistake,))
+    return one
 
 
 def _strength(identifier: Identifier) -> tuple[int, str]:
@@ -150,7 +168,10 @@ def _invalid(kind: str, message: str, hint: str = "") -> InvalidEvent:
     return InvalidEvent(mistake.render(), mistakes=(mistake,))
 
 
-@lru_cache(maxsize=65_536)
+def _not_text(kind: str, value: Json) -> InvalidEvent:
+    return _invalid(kind, "must be text", f"it is {type(value).__name__}; send it as a string")
+
+
 def _normalise(kind: str, value: str, region: str | None) -> Identifier:
     value = value.strip()
     if not value:
