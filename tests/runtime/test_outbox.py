@@ -218,7 +218,7 @@ def test_a_dead_destination_is_held_back_without_wasting_attempts(store: Store) 
     world.put("g1")
     world.after(0)
     assert world.status("g1") == ActionStatus.SENT
-    assert len(world.post.asked) - 1 <= 4  # two at once at first, then one at a time, until the third failure
+    assert len(world.post.asked) - 1 <= 6  # four at once at first, then one at a time, until the third failure
     assert sum(world.action(f"b{n}").attempts for n in range(50)) == len(world.post.asked) - 1
     world.post.dead = set()
     world.after(2 * MINUTE)
@@ -236,10 +236,35 @@ def test_a_destination_that_hangs_delays_nobody_else(world: World) -> None:
             break
         threading.Event().wait(0.01)
     assert all(world.status(f"g{n}") == ActionStatus.SENT for n in range(20))
-    assert sum(key.startswith("s") for key in world.post.asked) == 2
+    assert sum(key.startswith("s") for key in world.post.asked) == 4
     world.post.go.set()
     world.deliverer.run_once()
     assert all(world.status(f"s{n}") == ActionStatus.SENT for n in range(20))
+
+
+def test_what_waits_for_a_slow_destination_longer_than_its_lease_is_not_delivered_twice(world: World) -> None:
+    world.post.hanging = {"slow"}
+    world.put(*(f"s{n}" for n in range(8)), host="slow")
+    for _ in range(4):
+        world.deliverer.run_once(wait=False)
+        world.clock.move_to(world.clock.now() + 3 * MINUTE)
+    world.post.go.set()
+    world.deliverer.run_once()
+    world.after(3 * MINUTE)
+    assert sorted(world.post.asked) == sorted(f"s{n}" for n in range(8))
+    assert all(world.status(f"s{n}") == ActionStatus.SENT for n in range(8))
+
+
+def test_an_action_that_was_erased_under_way_is_not_written_back(world: World) -> None:
+    world.post.hanging = {"slow"}
+    world.put("k1", host="slow")
+    world.deliverer.run_once(wait=False)
+    world.store.forget(1)
+    world.store.claim()
+    world.post.go.set()
+    world.deliverer.run_once()
+    assert world.store.action("k1") is None
+    assert world.told == []
 
 
 def test_what_a_dead_deliverer_had_taken_comes_back_when_its_lease_ends(world: World) -> None:

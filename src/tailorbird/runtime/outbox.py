@@ -29,6 +29,7 @@ DELAYS: Final = (1 * SECOND, 5 * SECOND, 30 * SECOND, 2 * MINUTE, 10 * MINUTE, 1
 """How long to wait after the first, second, … failed attempt, before jitter; the last holds for all that follow."""
 
 _TRIES: Final = 100
+_MOMENT: Final = 0.02  # seconds; what finishes within is settled together
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int = 10
     lease: int = 2 * MINUTE
     threads: int = 16
-    per_destination: int = 2
+    per_destination: int = 4
     batch: int = 200
     break_after: int = 5
     break_for: int = 30 * SECOND
@@ -137,25 +138,27 @@ class Deliverer:
         self._done: SimpleQueue[_Done] = SimpleQueue()
         self._threads = ThreadPoolExecutor(self._policy.threads, thread_name_prefix="deliver")
         self._turn = threading.Lock()
-        self._open = 0  # leased and not yet settled
-        self._wire: dict[str, tuple[int, str]] = {}  # the same, of those that a cap counts: whose, and the channel
+        self._leases: dict[str, int] = {}  # until when we hold each action that is not yet settled
+        self._wire: dict[str, tuple[int, str]] = {}  # of those, what a cap counts: whose it is, and the channel
 
     def run_once(self, now: int | None = None, *, wait: bool = True) -> int:
         """Deliver what is due; return how many actions were settled (sent, refused, put off or given up).
 
-        With ``wait`` all that was leased is settled on return. Without, slow ones stay under way and are settled by a later
-        call; the server calls it like this, so that a destination that hangs holds up nobody.
+        With ``wait`` all that was leased is settled on return. Without, it returns as soon as nothing more finishes for a
+        moment; slow ones stay under way and are settled by a later call. The server calls it like this, at once again when
+        something was settled, so that a destination that hangs holds up nobody.
         """
         with self._turn:
             instant = self._clock.now() if now is None else now
-            settled = self._settle(self._finished(block=False), instant)
-            room = self._policy.batch - self._open
+            settled = self._settle(self._finished(0), instant)
+            room = self._policy.batch - len(self._leases)
             actions = self._store.lease_actions(instant, limit=room, lease=self._policy.lease) if room > 0 else []
             settled += self._begin(actions, instant)
-            while self._open and wait:
-                settled += self._settle(self._finished(block=True), instant)
-            if not wait:
-                settled += self._settle(self._finished(block=False), instant)
+            while self._leases:
+                finished = self._finished(None if wait else _MOMENT)
+                if not finished:
+                    break
+                settled += self._settle(finished, instant)
             return settled
 
     def requeue(self, key: str, now: int | None = None) -> Action:
@@ -185,6 +188,9 @@ class Deliverer:
         changed: list[Action] = []
         drafts: list[Draft] = []
         for action in actions:
+            if action.key in self._leases:  # still in line for a slow destination: our lease goes on
+                self._leases[action.key] = action.due
+                continue
             profile = profiles.get(action.profile)
             verdict = gate.admit(action, profile, now, sent_since=partial(self._sent_since, now))
             connector = self._connectors.get(action.connector)
@@ -193,7 +199,7 @@ class Deliverer:
                 if verdict.retry_at is None and profile is not None:
                     drafts.append(refusal_draft(action, verdict, profile))
             elif connector is None:
-                self._open += 1
+                self._leases[action.key] = action.due
                 detail = f"no connector is called {action.connector!r}"
                 self._done.put(_Done(action, f"missing:{action.connector}", Outcome(ok=False, detail=detail)))
             else:
@@ -202,21 +208,24 @@ class Deliverer:
                 if now < lane.open_until:
                     changed.append(_put_off(action, lane.open_until))
                 else:
-                    self._open += 1
+                    self._leases[action.key] = action.due
                     if profile is not None and action.channel is not None:
                         self._wire[action.key] = profile.key, action.channel
                     lane.waiting.append((action, connector))
-                    self._fill(destination, lane)
+                    self._fill(destination, lane, now)
         if drafts:
             self._emit(drafts)
         self._write(self._not_erased(changed, profiles))
         return len(changed)
 
-    def _fill(self, destination: str, lane: _Lane) -> None:
+    def _fill(self, destination: str, lane: _Lane, now: int) -> None:
         # After a failure one at a time, so that a host that just died costs one time-out and not one for each in line.
         most = 1 if lane.failures else self._policy.per_destination
         while lane.waiting and lane.under_way < most:
             action, connector = lane.waiting.popleft()
+            if now >= self._leases[action.key]:  # it waited so long that another deliverer may have it
+                self._let_go(action)
+                continue
             lane.under_way += 1
             self._threads.submit(self._perform, action, connector, destination)
 
@@ -227,11 +236,12 @@ class Deliverer:
             outcome = Outcome(ok=False, detail=f"the connector raised {type(error).__name__}")
         self._done.put(_Done(action, destination, outcome))
 
-    def _finished(self, *, block: bool) -> list[_Done]:
+    def _finished(self, patience: float | None) -> list[_Done]:
+        """Return the attempts that have ended, after waiting so many seconds for the first (None: as long as it takes)."""
         found: list[_Done] = []
         try:
-            if block:
-                found.append(self._done.get())
+            if patience != 0:
+                found.append(self._done.get(timeout=patience))
             while True:
                 found.append(self._done.get_nowait())
         except Empty:
@@ -253,13 +263,18 @@ class Deliverer:
             if done.outcome.suppress and profile is not None and after.channel is not None:
                 drafts.append(_suppression(after, profile, done.outcome))
             changed += self._judge(done, now)
-        self._open -= len(changed)
-        if drafts:
-            self._emit(drafts)
-        self._write(self._not_erased(changed, profiles))
-        for action in changed:
-            self._wire.pop(action.key, None)
+        try:
+            if drafts:
+                self._emit(drafts)
+            self._write(self._not_erased(changed, profiles))
+        finally:  # what could not be written comes back when its lease ends
+            for action in changed:
+                self._let_go(action)
         return len(changed)
+
+    def _let_go(self, action: Action) -> None:
+        self._leases.pop(action.key, None)
+        self._wire.pop(action.key, None)
 
     def _sent_since(self, now: int, profile: int, channel: str, since: int) -> int:
         """Count what was sent and what is under way; what waits for its own turn must not keep this one from its own."""
@@ -302,7 +317,7 @@ class Deliverer:
         if lane.open_until > now:
             held = [_put_off(action, lane.open_until) for action, _ in lane.waiting]
             lane.waiting.clear()
-        self._fill(done.destination, lane)
+        self._fill(done.destination, lane, now)
         if not lane.waiting and not lane.under_way and not lane.failures:
             del self._lanes[done.destination]
         return held
