@@ -70,7 +70,9 @@ def events_of(rows: list[dict[str, Any]]) -> list[Event]:
     for place, row in enumerate(rows, start=1):
         at, seq = instant(row["at"]), row.get("seq", place)
         events.append(
-            Event(id=row.get("id", f"e{seq}"), type=row["type"], profile=1, at=at, received_at=at, data=row.get("data", {}), seq=seq)
+            Event(
+                id=row.get("id", f"e{seq}"), type=row["type"], profile=1, at=at, received_at=at, data=row.get("data", {}), seq=seq
+            )
         )
     return events
 

@@ -345,7 +345,7 @@ class _Reading:
             case bool():
                 return Literal(value, Type.BOOL)
             case int() | float():
-                if not math.isfinite(value) or abs(value) > MAX_NUMBER:
+                if not -MAX_NUMBER <= value <= MAX_NUMBER:  # nan is in no range
                     self.fail("bad_number", "a constant is a finite number of at most 1e15", path)
                     return None
                 return Literal(float(value) + 0.0, Type.NUMBER)

@@ -323,6 +323,6 @@ class _Parser(Forms):
             if not self.accept(","):
                 break
         self.close(opening, closing)
-        if not options:
+        if self.tokens[self.place - 2] is opening:
             self.fail("empty", "in needs at least one option", opening, 'write in ("a", "b")')
         return In(left, tuple(options), span=self.since(start))
