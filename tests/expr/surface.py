@@ -8,6 +8,7 @@ from tailorbird.expr import nodes as n
 from tailorbird.expr.forms import SCALARS
 from tailorbird.expr.types import Type
 
+ODD = ["plan", "a", "b2", "_x", "at", "and", "now", "for", "known", "if", "count", "Within", "NOT", "é", "odd name", "2nd", "a.b"]
 names = st.one_of(
     st.sampled_from(
         [
@@ -34,9 +35,8 @@ names = st.one_of(
 )
 paths = st.lists(names, min_size=1, max_size=3).map(tuple)
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
-events = st.one_of(
-    st.sampled_from(["page.viewed", "order.placed", "signup", "Order Completed", "a.b.c", "not.done", "x.", ".", "within"]), names
-)
+TYPES = ["page.viewed", "order.placed", "signup", "Order Completed", "a.b.c", "not.done", "x.", ".", "within"]
+events = st.one_of(st.sampled_from(TYPES), names)
 readings = st.sampled_from([Type.NUMBER, Type.TEXT, Type.BOOL, Type.TIME, Type.TEXTS])
 lengths = st.one_of(st.sampled_from([1, 1000, 86_400_000, 604_800_000, 90_061_001]), st.integers(1, 10**15))
 numbers = st.floats(-1e15, 1e15, allow_nan=False).map(lambda x: x + 0.0)

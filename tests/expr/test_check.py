@@ -220,9 +220,8 @@ def test_nested_and_or_become_flat():
 
 
 def test_references():
-    names = references(
-        parse('member_of("s") and feature("f") > sum(a.b.c) and x.y = 1 and did(q where z = 1) and sequence(m, n, within 1d)')
-    )
+    text = 'member_of("s") and feature("f") > sum(a.b.c) and x.y = 1 and did(q where z = 1) and sequence(m, n, within 1d)'
+    names = references(parse(text))
     assert names == ({"s"}, {"f"}, {"x"}, {"a.b", "q", "m", "n"})
 
 

@@ -45,7 +45,7 @@ KEYS = st.sampled_from(
     ]
 )
 OPS = st.sampled_from(
-    ["and", "=", "count", "min", "in", "held", "sequence", "percent", "time", "duration", "attribute", "if", "has", "7d", "10%"]
+    ["and", "=", "count", "min", "in", "held", "sequence", "percent", "time", "duration", "attribute", "if", "has", "7d"]
 )
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3) | OPS,

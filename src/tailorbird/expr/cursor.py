@@ -34,7 +34,7 @@ def close_to(word: str, known: list[str] | tuple[str, ...]) -> str:
     >>> close_to("cuont", ["count", "sum"])
     'did you mean count?'
     """
-    near = get_close_matches(word[:100], known, n=2, cutoff=0.6)
+    near = get_close_matches(word[:100], known, n=1, cutoff=0.75) or get_close_matches(word[:100], known, n=2, cutoff=0.6)
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 
