@@ -36,9 +36,9 @@ class DuckBatch:
         """Let go of the database; the files stay."""
         self.mirror.close()
 
-    def erase(self, profiles: Sequence[int]) -> None:
-        """Leave no trace of these profiles in the files."""
-        self.mirror.erase(profiles)
+    def changed(self, profiles: Sequence[int]) -> None:
+        """Take notice that the events of these profiles changed owner or were erased; of the erased no trace is left."""
+        self.mirror.follow(profiles)
 
     def _ask(self, instant: int, compile: Callable[[Source], Query]) -> list[tuple[Any, ...]]:
         with self.mirror.lock:

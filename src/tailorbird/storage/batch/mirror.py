@@ -119,12 +119,16 @@ class Mirror:
         self._define(state)
         self._seen = (version, self._stamp())
 
-    def erase(self, keys: Sequence[int]) -> None:
-        """Write every file anew that says anything of these profiles, without them."""
-        with self.lock, files.locked(self._folder):
-            self._manifest = files.load(self._folder)
-            self._leave_out(keys)
-            files.save(self._folder, self._manifest)
+    def follow(self, keys: Sequence[int]) -> None:
+        """Leave no trace of those of these profiles that the record has no more; who merely merged is seen at the next question."""
+        with self.lock:
+            gone = sorted(set(keys) - self._record.among(keys))
+            if not gone:
+                return
+            with files.locked(self._folder):
+                self._manifest = files.load(self._folder)
+                self._leave_out(gone)
+                files.save(self._folder, self._manifest)
             self._seen = ()
             self._fresh_files()
 

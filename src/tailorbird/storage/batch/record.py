@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -59,6 +60,11 @@ class Record:
     def people_up_to(self, key: int) -> int:
         """Return how many profiles have a key up to this one."""
         return int(self._raw.execute("SELECT count(*) FROM profile WHERE key <= ?", (key,)).fetchone()[0])
+
+    def among(self, keys: Sequence[int]) -> set[int]:
+        """Return which of these profiles there are."""
+        found = self._raw.execute("SELECT key FROM profile WHERE key IN (SELECT value FROM json_each(?))", (json.dumps(list(keys)),))
+        return {row[0] for row in found}
 
     def keys_up_to(self, key: int) -> list[int]:
         """Return the keys of the profiles up to this one."""

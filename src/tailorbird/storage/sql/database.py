@@ -38,13 +38,19 @@ class Database:
         self._lost = True
         parsed = self._parse(url)
         self.postgres = parsed.startswith("postgresql")
+        self._errors = _driver_errors(self.postgres)
         try:
             self._writer, self._reader = self._open_postgres(parsed) if self.postgres else self._open_sqlite()
-            self._create()
         except SQLAlchemyError as error:
-            raise Unavailable(
-                f"the database cannot be opened: {_reason(error)}", hint="check the URL, the server and its rights"
-            ) from None
+            raise _cannot_open(error) from None
+        try:
+            self._create()
+        except BaseException as error:
+            self._writer.dispose()
+            self._reader.dispose()
+            if isinstance(error, (SQLAlchemyError, *self._errors)):
+                raise _cannot_open(error) from None
+            raise
 
     # ---- opening
     def _parse(self, url: str) -> str:
@@ -135,7 +141,7 @@ class Database:
         try:
             with self._reader.begin() as connection:
                 yield connection
-        except DBAPIError as error:
+        except self._errors as error:
             raise Unavailable(f"the database did not answer: {_reason(error)}", hint="try again") from None
 
     @contextmanager
@@ -146,7 +152,7 @@ class Database:
                 self._take_turn(connection)
                 self._become_writer(connection)
                 yield connection
-        except DBAPIError as error:
+        except self._errors as error:
             self._lost = True
             raise Unavailable(f"the database did not take it: {_reason(error)}", hint="nothing was written; try again") from None
 
@@ -190,6 +196,20 @@ class Database:
         if connection.scalar(select(meta.c.value).where(meta.c.key == "writer")) != self._name:
             self._lost = True
             connection.execute(update(meta).where(meta.c.key == "writer").values(value=self._name))
+
+
+def _cannot_open(error: Exception) -> Unavailable:
+    return Unavailable(f"the database cannot be opened: {_reason(error)}", hint="check the URL, the server and its rights")
+
+
+def _driver_errors(postgres: bool) -> tuple[type[Exception], ...]:
+    if not postgres:
+        return (DBAPIError, sqlite3.Error)
+    try:
+        import psycopg
+    except ModuleNotFoundError:
+        return (DBAPIError,)
+    return (DBAPIError, psycopg.Error)
 
 
 def _encode(value: Any) -> str:

@@ -1,0 +1,320 @@
+"""What every store must do; the same sentences on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tailorbird.core.action import Action, ActionStatus
+from tailorbird.core.definition import Definition
+from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Event
+from tailorbird.core.profile import Identifier, Profile, Provenance
+from tailorbird.errors import InvalidInput, Unavailable
+from tailorbird.ports import IdentifierRow, Membership, Merge, Unit
+from tailorbird.storage import open_store
+from tailorbird.storage.sql.store import SqlStore
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[SqlStore]:
+    opened = open_store(store_url)
+    opened.claim()
+    yield opened
+    opened.close()
+
+
+def person(key: int, **facts: object) -> Profile:
+    return Profile(key=key, id=f"p_{key}", bucket=key * 7, created_at=5, **facts)  # type: ignore[arg-type]
+
+
+def event(seq: int, *, profile: int = 1, at: int = 0, type: str = "page.viewed", **data: object) -> Event:
+    return Event(id=f"e{seq}", type=type, profile=profile, at=at or seq, received_at=1_000, seq=seq, origin=profile, data=data)
+
+
+def write(store: SqlStore, *events: Event, profiles: list[Profile] | None = None, identifiers: list[IdentifierRow] | None = None) -> None:
+    unit = Unit()
+    unit.events += events
+    unit.profiles = {p.key: p for p in profiles or []}
+    unit.identifiers += identifiers or []
+    assert store.commit(unit)
+
+
+def test_events_come_back_as_they_went_in(store: SqlStore) -> None:
+    given = Event(
+        id="é-1", type="Order Completed", profile=3, at=7, received_at=9, source="segment", cause="e0", seq=4, origin=2,
+        data={"total": 1.5, "n": 12345678901234, "b": True, "none": None, "list": ["ü", "字", "🐦"], "deep": {"a.b": {"'": '"'}}},
+    )  # fmt: skip
+    write(store, given)
+    assert store.event("é-1") == given
+    assert store.events() == [given]
+    assert store.last_seq() == 4
+
+
+def test_history_is_in_order_of_time_then_arrival(store: SqlStore) -> None:
+    write(store, event(1, at=50), event(2, at=10), event(3, at=50), event(4, profile=2, at=20), event(5, at=10, type="a.b"))
+    history = store.history([1, 2, 9])
+    assert [e.seq for e in history[1]] == [2, 5, 1, 3]
+    assert [e.seq for e in history[2]] == [4]
+    assert history[9] == []
+    assert [e.seq for e in store.history([1], ["a.b"])[1]] == [5]
+
+
+def test_timeline_pages_backward_without_gap_or_repeat(store: SqlStore) -> None:
+    write(store, *(event(n, at=100 + n // 3) for n in range(1, 20)))
+    seen: list[int] = []
+    before = None
+    while page := store.timeline(1, before=before, limit=4):
+        seen += [e.seq for e in page]
+        before = (page[-1].at, page[-1].seq)
+    assert seen == list(range(19, 0, -1))
+
+
+def test_an_event_id_is_stored_once(store: SqlStore) -> None:
+    write(store, event(1, total=1))
+    again = Event(id="e1", type="other", profile=2, at=3, received_at=4, seq=2, origin=2)
+    write(store, again, event(3))
+    assert store.event("e1") == event(1, total=1)
+    assert store.known_ids(["e1", "e2", "e3"]) == {"e1", "e3"}
+
+
+def test_a_sequence_number_given_twice_is_refused_not_dropped(store: SqlStore) -> None:
+    write(store, event(1))
+    unit = Unit()
+    unit.events.append(Event(id="other", type="a.b", profile=1, at=1, received_at=1, seq=1, origin=1))
+    with pytest.raises(Unavailable):
+        store.commit(unit)
+    assert store.event("other") is None
+
+
+def test_a_unit_is_written_whole_or_not_at_all(store: SqlStore) -> None:
+    unit = Unit()
+    unit.profiles[1] = person(1)
+    unit.timers[(1, "segments")] = 50
+    unit.events += [event(1), Event(id="x", type="a.b", profile=1, at=1, received_at=1, seq=1, origin=1)]
+    with pytest.raises(Unavailable):
+        store.commit(unit)
+    assert store.profiles([1]) == {}
+    assert store.due_timers(100) == []
+    assert store.events() == []
+
+
+def test_profiles_are_replaced_and_found_by_key_and_id(store: SqlStore) -> None:
+    full = person(
+        1, attributes={"name": "Zoë", "tier": {"level": 3}}, provenance={"name": Provenance("text", "crm", 5, 6)},
+        tags=("a", "b"), consents={"email/marketing": True},
+    )  # fmt: skip
+    write(store, profiles=[person(1), person(2, kind="company")])
+    write(store, profiles=[full])
+    assert store.profiles([1, 2, 3]) == {1: full, 2: person(2, kind="company")}
+    assert store.profiles_by_id(["p_2", "p_9"]) == {"p_2": person(2, kind="company")}
+    assert [p.key for p in store.page_profiles(kind="person")] == [1]
+    assert [p.key for p in store.page_profiles(after=1)] == [2]
+    assert (store.count_profiles(), store.next_profile_key()) == (2, 3)
+
+
+def test_identifiers_resolve_to_their_latest_owner(store: SqlStore) -> None:
+    write(store, identifiers=[IdentifierRow("email", "a@b.example", 1, 1, 5), IdentifierRow("external_id", "a@b.example", 2, 2, 6)])
+    write(store, identifiers=[IdentifierRow("email", "a@b.example", 3, 1, 5)])
+    email, external = Identifier("email", "a@b.example"), Identifier("external_id", "a@b.example")
+    found = store.resolve([email, external, Identifier("phone", "+33")])
+    assert (found[email].profile, found[email].origin, found[external].profile, len(found)) == (3, 1, 2, 2)
+    assert [row.kind for row in store.identifiers(3)] == ["email"]
+
+
+def test_merged_profiles_give_up_everything_and_an_unmerge_gives_it_back(store: SqlStore) -> None:
+    rows = [IdentifierRow("external_id", "ann", 1, 1, 1), IdentifierRow("anonymous_id", "x", 2, 2, 1)]
+    write(store, event(1), event(2, profile=2), event(3, profile=2), profiles=[person(1), person(2)], identifiers=rows)
+    unit = Unit()
+    unit.profiles[2] = person(2, merged_into=1)
+    unit.merges.append(Merge(id="m1", winner=1, loser=2, at=9, rule="anonymous", reason="identify"))
+    unit.memberships.append(Membership("s", 1, 9, 1))
+    store.rekey(unit, loser=2, winner=1)
+    assert [e.seq for e in store.history([1])[1]] == [1, 2, 3]
+    assert store.resolve([Identifier("anonymous_id", "x")])[Identifier("anonymous_id", "x")] == IdentifierRow("anonymous_id", "x", 1, 2, 1)
+    assert store.count_profiles() == 1
+    undo = Unit()
+    undo.profiles[2] = person(2)
+    undo.merges.append(Merge(id="m1", winner=1, loser=2, at=9, rule="anonymous", reason="identify", undone_at=10))
+    store.unrekey(undo, winner=1, origins=[2], loser=2)
+    assert [e.seq for e in store.history([2])[2]] == [2, 3]
+    assert [e.seq for e in store.history([1])[1]] == [1]
+    assert store.resolve([Identifier("anonymous_id", "x")])[Identifier("anonymous_id", "x")].profile == 2
+    assert [m.undone_at for m in store.merges(2)] == [10]
+
+
+def test_replacing_members_keeps_those_who_stay_and_tells_of_each_change(store: SqlStore) -> None:
+    write(store, profiles=[person(n) for n in range(1, 6)])
+    assert store.replace_members("s", 1, [1, 2, 3], 100, "a1") == (3, 0)
+    assert store.replace_members("s", 2, [2, 3, 4], 200, "a2") == (1, 1)
+    assert [(m.profile, m.entered_at, m.version) for m in store.members("s")] == [(2, 100, 2), (3, 100, 2), (4, 200, 2)]
+    told = [(e.type, e.profile, e.at, e.data["version"], e.data["reason"]) for e in store.events(after=3)]
+    assert sorted(told) == [(SEGMENT_ENTERED, 4, 200, 2, "activation"), (SEGMENT_EXITED, 1, 200, 2, "activation")]
+    assert store.flows("s", 0, 300, 100) == [(0, 0, 0), (100, 3, 0), (200, 1, 1)]
+    assert store.segment_sizes() == {"s": 3}
+
+
+def test_membership_follows_the_unit_and_overlaps_are_counted(store: SqlStore) -> None:
+    unit = Unit()
+    unit.memberships += [Membership("a", 1, 5, 1), Membership("b", 1, 6, 1), Membership("b", 2, 6, 1)]
+    unit.events.append(event(1, type=SEGMENT_ENTERED, segment="a", version=1, reason="event"))
+    store.commit(unit)
+    assert store.overlap(["a", "b"]) == {("a", "b"): 1}
+    leave = Unit()
+    leave.left.append(("b", 1))
+    store.commit(leave)
+    assert store.memberships([1, 2]) == {1: [Membership("a", 1, 5, 1)], 2: [Membership("b", 2, 6, 1)]}
+    assert store.members("b", after=2) == []
+
+
+def test_timers_fire_in_order_and_the_earlier_stays(store: SqlStore) -> None:
+    unit = Unit()
+    unit.timers |= {(1, "segments"): 50, (2, "segments"): 40, (3, "segments"): 60}
+    store.commit(unit)
+    store.arm("segments", [(1, 70), (2, 30), (4, 55), (4, 45)])
+    assert [(t.profile, t.due) for t in store.due_timers(100)] == [(2, 30), (4, 45), (1, 50), (3, 60)]
+    assert [t.profile for t in store.due_timers(50, limit=2)] == [2, 4]
+    gone = Unit()
+    gone.timers[(2, "segments")] = -1
+    store.commit(gone)
+    assert store.next_due() == 45
+
+
+def action(key: str, *, due: int = 10, **facts: object) -> Action:
+    return Action(key=key, kind="webhook.post", connector="log", payload={"n": key}, due=due, **facts)  # type: ignore[arg-type]
+
+
+def test_one_action_per_key_is_ever_admitted(store: SqlStore) -> None:
+    unit = Unit()
+    unit.actions += [action("k", due=1), action("k", due=2)]
+    store.commit(unit)
+    store.commit(unit)
+    found = store.actions()
+    assert [(a.key, a.due) for a in found] == [("k", 1)]
+
+
+def test_a_leased_action_comes_back_only_when_its_lease_is_over(store: SqlStore) -> None:
+    unit = Unit()
+    unit.actions += [action("a", due=10, profile=1, channel="email"), action("b", due=5), action("late", due=99)]
+    store.commit(unit)
+    assert [a.key for a in store.lease_actions(20, limit=9, lease=100)] == ["b", "a"]
+    assert store.lease_actions(50, limit=9, lease=100) == []
+    assert [a.key for a in store.lease_actions(120, limit=2, lease=100)] == ["late", "a"]
+    done = Unit()
+    first = store.action("a")
+    assert first is not None
+    done.updated_actions.append(Action(**{**{n: getattr(first, n) for n in first.__struct_fields__}, "status": ActionStatus.SENT, "due": 30}))
+    store.commit(done)
+    assert store.count_actions() == {"sent": 1, "sending": 2}
+    assert (store.sent_since(1, "email", 29), store.sent_since(1, "email", 30)) == (1, 0)
+
+
+def test_definitions_keep_every_version(store: SqlStore) -> None:
+    first = Definition(kind="segment", name="s", version=1, status="active", spec={"when": "a = 1"}, digest="d", created_at=1)
+    second = Definition(kind="segment", name="s", version=2, status="draft", spec={"when": "a = 2"}, digest="e", created_at=2, error="x")
+    for one in (second, first, first):
+        store.save_definition(one)
+    assert store.definitions() == [first, second]
+    assert store.definitions(status="draft", kind="segment", name="s") == [second]
+
+
+def test_a_store_learns_that_another_one_wrote(store: SqlStore, store_url: str) -> None:
+    other = open_store(store_url)
+    other.claim()
+    unit = Unit()
+    unit.events.append(event(1))
+    assert store.commit(unit) is False
+    assert store.events() == []
+    assert store.commit(unit) is True
+    other.save_definition(Definition(kind="segment", name="s", version=1, status="draft", spec={}, digest="", created_at=1))
+    assert store.claim() is False
+    assert store.claim() is True
+    other.close()
+
+
+def test_two_processes_write_at_once_and_nothing_is_lost(store: SqlStore, store_url: str, tmp_path: Path) -> None:
+    script = tmp_path / "writer.py"
+    script.write_text(
+        "import sys\n"
+        "from tailorbird.storage import open_store\n"
+        "from tailorbird.core.event import Event\n"
+        "from tailorbird.ports import Unit\n"
+        "store = open_store(sys.argv[1])\n"
+        "for n in range(60):\n"
+        "    while True:\n"
+        "        unit = Unit()\n"
+        "        seq = store.last_seq() + 1\n"
+        "        unit.events.append(Event(id=f'{sys.argv[2]}{n}', type='a.b', profile=1, at=1, received_at=1, seq=seq, origin=1))\n"
+        "        if store.commit(unit):\n"
+        "            break\n"
+    )
+    writers = [subprocess.Popen([sys.executable, str(script), store_url, name]) for name in "xy"]
+    assert [w.wait(60) for w in writers] == [0, 0]
+    found = store.events()
+    assert len(found) == 120
+    assert len({e.seq for e in found}) == 120
+
+
+def test_replies_keys_and_small_things_are_kept(store: SqlStore) -> None:
+    store.remember_reply("k", "d1", {"ok": [1, "é"]}, 5)
+    assert store.recall_reply("k") == ("d1", {"ok": [1, "é"]})
+    assert store.recall_reply("other") is None
+    row = {"id": "1", "name": "n", "hash": "h", "scopes": ["read"], "created_at": 1, "expires_at": None, "revoked_at": None}
+    store.save_key(row)
+    store.save_key({**row, "revoked_at": 9})
+    assert store.keys() == [{**row, "revoked_at": 9}]
+    store.set_meta("a", "1")
+    store.set_meta("a", "2")
+    assert store.get_meta("a") == "2"
+
+
+def test_a_forgotten_person_leaves_no_trace(store: SqlStore, store_url: str) -> None:
+    secret = "zoe.secret@example.com"
+    rows = [IdentifierRow("email", secret, 1, 1, 1), IdentifierRow("anonymous_id", "secret-device", 1, 2, 1)]
+    people = [person(1, attributes={"email": secret, "filler": "x" * 5000}), person(2, merged_into=1, attributes={"note": secret}), person(3)]
+    write(store, event(1, email=secret, filler="y" * 5000), event(2, profile=3), profiles=people, identifiers=rows)
+    write(store, profiles=[person(1, attributes={"email": secret, "again": True})])
+    unit = Unit()
+    unit.actions.append(action("mail", profile=1, channel="email"))
+    unit.memberships.append(Membership("s", 1, 5, 1))
+    unit.timers[(1, "segments")] = 9
+    store.commit(unit)
+    store.remember_reply("r", "d", {"email": secret}, 5)
+    told: list[int] = []
+    store.listeners.append(lambda keys: told.extend(keys))
+    assert store.forget(1) > 6
+    assert told == [1, 2]
+    assert store.profiles([1, 2]) == {}
+    assert store.history([1, 2, 3]) == {1: [], 2: [], 3: [event(2, profile=3)]}
+    assert (store.identifiers(1), store.memberships([1])[1], store.actions(), store.due_timers(99)) == ([], [], [], [])
+    if not store.postgres:
+        store.close()
+        files = [Path(store_url), Path(store_url + "-wal")]
+        assert not any(b"secret" in path.read_bytes() for path in files if path.exists())
+
+
+def test_what_was_acknowledged_is_there_after_reopening(store: SqlStore, store_url: str) -> None:
+    write(store, event(1), profiles=[person(1)])
+    again = open_store(store_url)
+    assert again.events() == [event(1)]
+    again.close()
+
+
+def test_a_url_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="does not exist"):
+        open_store(str(tmp_path / "missing" / "x.db"))
+    with pytest.raises(InvalidInput, match="mysql"):
+        open_store("mysql://localhost/x")
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(b"this is not a database" * 100)
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        open_store(str(broken))
+
+
+def test_a_database_of_a_newer_program_is_left_alone(store: SqlStore, store_url: str) -> None:
+    store.set_meta("schema", "99")
+    with pytest.raises(InvalidInput, match="newer"):
+        open_store(store_url)
