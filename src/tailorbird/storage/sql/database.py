@@ -45,7 +45,7 @@ class Database:
             raise _cannot_open(error) from None
         try:
             self._create()
-        except BaseException as error:
+        except Exception as error:
             self._writer.dispose()
             self._reader.dispose()
             if isinstance(error, (SQLAlchemyError, *self._errors)):
