@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import msgspec
 
@@ -12,7 +13,10 @@ from tailorbird.core.definition import Definition, Status
 from tailorbird.definitions.catalog import Catalog
 from tailorbird.definitions.files import read
 from tailorbird.demo import DEFINITIONS, rows
+from tailorbird.demo.files import write_files
 from tailorbird.profiles.normalise import normalise_all
+from tailorbird.runtime.imports import import_events
+from tailorbird.storage import open_store
 
 END = 1_790_000_000_000
 
@@ -39,17 +43,21 @@ def test_the_shop_is_as_large_as_promised_and_ends_now() -> None:
 
 
 def test_visitors_are_anonymous_first_and_then_known_by_all_their_names() -> None:
-    seen: dict[str, str] = {}
-    joined = 0
+    known: dict[str, str] = {}
+    anonymous: set[str] = set()
     for row in rows(END, profiles=400):
         names = row["identifiers"]
-        if row["kind"] == "person" and "anonymous_id" in names and "external_id" in names:
-            joined += 1
+        if row["kind"] == "company":
+            continue
+        if "external_id" not in names:
+            anonymous.add(names["anonymous_id"])
+            assert names["anonymous_id"] not in known.values()
+        elif names["external_id"] not in known:
             assert row["type"] == "profile.updated" and row["data"]["attributes"]["first_name"]
-            seen[names["external_id"]] = names["anonymous_id"]
-        elif row["kind"] == "person" and "external_id" in names:
-            assert names["external_id"] in seen
-    assert joined > 150
+            known[names["external_id"]] = names["anonymous_id"]
+        else:
+            assert names == {"external_id": names["external_id"], "anonymous_id": known[names["external_id"]]}
+    assert len(known) > 150 and len(anonymous & set(known.values())) > 0.9 * len(known)
 
 
 def test_every_identifier_is_accepted_and_belongs_to_nobody() -> None:
@@ -78,3 +86,14 @@ def test_the_shops_definitions_check_and_nothing_is_sent_by_default() -> None:
     assert len(catalog.views) >= 3 and catalog.gates and catalog.merge_rule is not None
     assert [d.name for d in documents if d.kind == "subscription" and not d.draft] == []
     assert not [d.name for d in documents if not d.spec.get("description")]
+
+
+def test_the_shop_as_files_is_what_the_bulk_importer_takes_without_a_merge(tmp_path: Path) -> None:
+    files = write_files(tmp_path, END, profiles=700)
+    assert [file.path.name for file in files] == ["people.jsonl", "companies.jsonl", "events.jsonl"]
+    store = open_store(f"sqlite:///{tmp_path / 'tb.db'}")
+    for file in files:
+        report = import_events(store, file.path, dict(file.mapping), now=END)
+        assert (report.rows, report.loaded, report.rejected) == (file.rows, file.rows, 0)
+    assert store.count_profiles() == 700 + 60
+    store.close()

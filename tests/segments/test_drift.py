@@ -70,4 +70,11 @@ def test_rare_texts_are_counted_together() -> None:
 def test_a_mix_that_shifts_a_little_is_shifting() -> None:
     item = compare("plan", Type.TEXT, ["free"] * 700 + ["pro"] * 300, ["free"] * 520 + ["pro"] * 480)
     assert item.status == Stability.SHIFTING
-    assert item.expected == pytest.approx(1 / 1000 + 1 / 1000)
+    assert item.chance == pytest.approx(6.635 * 2 / 1000, rel=0.03)  # chi-squared, one degree of freedom, 99 %
+
+
+def test_a_small_sample_does_not_drift_by_chance_alone() -> None:
+    then, now = ["a"] * 6 + ["b"] * 4, ["a"] * 4 + ["b"] * 6
+    item = compare("plan", Type.TEXT, then, now)
+    assert item.psi is not None and item.psi > 0.1 and item.status == Stability.STABLE
+    assert compare("plan", Type.TEXT, then * 100, now * 100).status == Stability.SHIFTING

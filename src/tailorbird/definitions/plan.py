@@ -42,13 +42,6 @@ class Plan:
     def __bool__(self) -> bool:
         return bool(self.save or self.activate or self.archive or self.backfill or self.retire)
 
-    def events(self) -> list[tuple[str, dict[str, Json]]]:
-        """Return (type, data) of the events that tell of this change, for the log."""
-        made = [("definition.activated", item) for item in self.activate]
-        kept = {(item.kind, item.name) for item in self.activate}
-        made += [("definition.archived", item) for item in self.archive if (item.kind, item.name) not in kept]
-        return [(type_, {"kind": str(d.kind), "name": d.name, "version": d.version}) for type_, d in made]
-
 
 def current(store: Store) -> dict[Key, Definition]:
     """Return the active version of every definition."""

@@ -2,9 +2,10 @@
 
 The index compares the share of each bin now with its share at the baseline: ``sum((now − then) · ln(now / then))``.
 Below 0.1 nothing has changed that matters, from 0.25 on the population is another one: N. Siddiqi, *Credit Risk
-Scorecards* (Wiley, 2006). Without any change the index is not 0 but about ``(bins − 1) · (1/n + 1/m)`` for samples of n and
-m: B. Yurdakul and J. Naranjo, "Statistical properties of the population stability index", *Journal of Risk Model
-Validation* 14 (2020); ``expected`` says it, so that small segments are not taken for drifting ones.
+Scorecards* (Wiley, 2006). Without any change the index of two samples of n and m is not 0 but, over ``1/n + 1/m``, spread as
+chi-squared with one degree of freedom less than there are bins: B. Yurdakul and J. Naranjo, "Statistical properties of the
+population stability index", *Journal of Risk Model Validation* 14 (2020). An index that chance alone would give once in a
+hundred times is therefore called stable however large it is, so that small segments are not taken for drifting ones.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from math import log
+from math import log, sqrt
 from typing import Any, Final
 
 from tailorbird.expr.nodes import Node
@@ -42,6 +43,9 @@ class Stability(StrEnum):
     UNMEASURED = "unmeasured"  # nobody to compare, now or then
 
 
+_SEVERITY: Final = (Stability.UNMEASURED, Stability.STABLE, Stability.SHIFTING, Stability.DRIFTED)
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """One bin: what falls into it, and which share of members did at the baseline and does now (0 to 1)."""
@@ -53,11 +57,11 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class DriftItem:
-    """One attribute or feature: its index, what the index would be by chance alone, its status and its bins."""
+    """One attribute or feature: its index, what chance alone stays below in 99 of 100 cases, its status and its bins."""
 
     name: str
     psi: float | None
-    expected: float
+    chance: float
     status: Stability
     shares: tuple[Share, ...]
 
@@ -93,7 +97,8 @@ def drift(
         columns.append({name: [rows.get(key, {}).get(name) for key in chosen] for name in nodes})
     then, now = columns
     items = tuple(compare(name, kind, then[name], now[name]) for name, (_, kind) in expressions.items())
-    worst = max((item for item in items if item.psi is not None), key=lambda item: item.psi or 0.0, default=None)
+    measured = [item for item in items if item.psi is not None]
+    worst = max(measured, key=lambda item: (_SEVERITY.index(item.status), item.psi or 0.0), default=None)
     return Drift(
         segment, instant, baseline, sizes[1], sizes[0],
         worst.psi if worst else None, worst.status if worst else Stability.UNMEASURED, items,
@@ -113,8 +118,8 @@ def compare(name: str, kind: Type, then: Sequence[Any], now: Sequence[Any]) -> D
     shares = tuple(
         Share(label, before[label] / len(then) if then else 0.0, after[label] / len(now) if now else 0.0) for label in labels
     )
-    expected = (len(labels) - 1) * (1 / len(then) + 1 / len(now)) if then and now else 0.0
-    return DriftItem(name, index, expected, stability(index), shares)
+    chance = _chance(len(labels), len(then), len(now)) if then and now else 0.0
+    return DriftItem(name, index, chance, stability(index, chance), shares)
 
 
 def psi(then: Sequence[int], now: Sequence[int]) -> float | None:
@@ -135,15 +140,29 @@ def psi(then: Sequence[int], now: Sequence[int]) -> float | None:
     return index
 
 
-def stability(index: float | None) -> Stability:
-    """Return what an index says.
+def stability(index: float | None, chance: float = 0.0) -> Stability:
+    """Return what an index says; one that is not above ``chance`` says that nothing has changed.
 
     >>> [str(stability(x)) for x in (0.05, 0.1, 0.25)]
     ['stable', 'shifting', 'drifted']
     """
     if index is None:
         return Stability.UNMEASURED
-    return Stability.STABLE if index < 0.1 else Stability.SHIFTING if index < 0.25 else Stability.DRIFTED
+    if index < 0.1 or index <= chance:
+        return Stability.STABLE
+    return Stability.SHIFTING if index < 0.25 else Stability.DRIFTED
+
+
+def _chance(bins: int, n: int, m: int) -> float:
+    """Return what the index of two samples of one population stays below in 99 of 100 cases.
+
+    The quantile of chi-squared is approximated by a cube: E. Wilson and M. Hilferty, *PNAS* 17 (1931).
+    """
+    free = bins - 1
+    if not free:
+        return 0.0
+    part = 2 / (9 * free)
+    return float(free * (1 - part + 2.326 * sqrt(part)) ** 3 * (1 / n + 1 / m))
 
 
 def _bins(kind: Type, baseline: Sequence[Any]) -> tuple[list[str], Callable[[Any], str]]:
