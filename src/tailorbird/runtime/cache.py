@@ -15,17 +15,20 @@ _ROWS_PER_PROFILE: Final = 4
 
 
 class Entry:
-    """A profile that is ready to take events: its facts and its compiled state (None for what has no segments).
+    """A profile that is ready to take events: its facts, and its compiled state under a program (None for what has no segments).
 
     ``armed`` is the due of its stored timer as far as known (NEVER: none, or not known, which costs a rewrite at most).
     ``names`` are its identifiers, once asked for. ``turn`` is the last turn that changed it: until that one is durable,
     the entry must stay. ``segments`` is ``state.members`` sorted.
     """
 
-    __slots__ = ("armed", "names", "profile", "segments", "state", "touched", "turn")
+    __slots__ = ("armed", "names", "profile", "program", "segments", "state", "touched", "turn")
 
-    def __init__(self, profile: Profile, state: State | None, names: dict[Identifier, IdentifierRow] | None = None) -> None:
+    def __init__(
+        self, profile: Profile, program: Program, state: State | None, names: dict[Identifier, IdentifierRow] | None = None
+    ) -> None:
         self.profile = profile
+        self.program = program
         self.state = state
         self.names = names
         self.armed: int = NEVER
@@ -142,7 +145,7 @@ class Cache:
         people = [key for key, profile in profiles.items() if profile.kind == "person"]
         states = self._states(people, profiles, program)
         for key, profile in profiles.items():
-            entry = Entry(profile, states.get(key))
+            entry = Entry(profile, program, states.get(key))
             entry.touched = turn
             entries[key] = entry
 

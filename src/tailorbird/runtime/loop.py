@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Final
 
 from tailorbird.core.action import Action, ActionStatus
@@ -15,14 +17,14 @@ from tailorbird.core.ids import bucket_seed, digest
 from tailorbird.core.profile import Identifier, Profile
 from tailorbird.core.reactor import Reactor
 from tailorbird.definitions.catalog import Catalog
-from tailorbird.errors import InvalidEvent, Unavailable
+from tailorbird.errors import InvalidEvent, NotFound, Unavailable
 from tailorbird.expr.incremental import NEVER, Program
 from tailorbird.ports import IdentifierRow, Membership, Store, Unit
 from tailorbird.profiles.attributes import coerce_attributes
 from tailorbird.profiles.drafts import Draft
 from tailorbird.profiles.fold import FACT_TYPES, fold, refold
 from tailorbird.profiles.identity import Held, Resolution, resolve
-from tailorbird.profiles.merge import apart, join
+from tailorbird.profiles.merge import apart, build_unmerge, check_merge, join
 from tailorbird.profiles.normalise import is_strong, normalise_all
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule, parse_merge_rule
 from tailorbird.runtime.cache import Cache, Entry
@@ -97,7 +99,8 @@ class Loop:
     """The one place where events take effect. Deterministic: time comes with the call, chance is a hash.
 
     ``prepare`` a group, take ``turn`` after ``turn`` of it, ``commit`` each; ``take`` does all of it. A server may compute
-    one turn while the one before is being committed by another thread. ``lock`` guards everything here but ``commit``.
+    one turn while the one before is being committed by another thread. ``lock`` guards everything here but ``send``.
+    ``epoch`` grows whenever what names and features stand for may have changed.
     """
 
     def __init__(self, store: Store, *, region: str | None = None, cached: int = 100_000) -> None:
@@ -106,17 +109,53 @@ class Loop:
         self.region = region or None
         self.cache = Cache(store, cached)
         self.flying: dict[int, Turn] = {}
+        self.flight: tuple[Turn, Future[bool]] | None = None
+        self.waiting = 0
+        self.epoch = 0
+        self._count = threading.Lock()
         self.stale = True
         self._turns = 0
         self._extra: tuple[Reactor, ...] = ()
         self.gate: Callable[[Action, Profile | None, int], Action] | None = None
         self.refresh()
 
+    # ---- one at a time ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Be alone with the store and the caches: what a server has on its way is waited for, and nothing else begins."""
+        with self._count:
+            self.waiting += 1
+        try:
+            self.lock.acquire()
+        finally:
+            with self._count:
+                self.waiting -= 1
+        try:
+            self.land()
+            yield
+        finally:
+            self.lock.release()
+
+    def land(self) -> None:
+        """Wait for the turn that is being committed by another thread, if there is one; ``lock`` must be held."""
+        if self.flight is not None:
+            turn, future = self.flight
+            try:
+                written = future.result()
+            except Exception:
+                written = False  # whoever sent it off tells those who wait for it
+            self.settle(turn, written)
+
     # ---- what is defined --------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Read definitions, counters and the clock's last reading from the store, and start with empty caches."""
+        """Read definitions, counters and the clock's last reading from the store, and start with empty caches.
+
+        Nothing may be on its way; ``lock`` must be held once others can call.
+        """
         store = self.store
+        self.flying.clear()
         store.claim()
         active = store.definitions(status=Status.ACTIVE)
         self.catalog = Catalog.build(active, lenient=True)
@@ -130,6 +169,7 @@ class Loop:
     def _reset(self) -> None:
         store = self.store
         self.cache.clear()
+        self.epoch += 1
         self.seq = store.last_seq()
         self.next_key = store.next_profile_key()
         last = store.events(after=self.seq - 1, limit=1) if self.seq else []
@@ -155,7 +195,7 @@ class Loop:
     def take(self, batch: Sequence[Incoming | Draft], now: int) -> list[Receipt]:
         """Take events in durably, after the timers that are due; return a receipt for each."""
         receipts: list[Receipt] = []
-        with self.lock:
+        with self.exclusive():
             self.recover()
             self.fire(now)
             for _ in range(_TRIES):
@@ -172,10 +212,8 @@ class Loop:
 
     def recover(self) -> None:
         """After a commit that did not happen: drop what is in memory and read anew."""
-        with self.lock:
-            if self.stale:
-                self.flying.clear()
-                self.refresh()
+        if self.stale:
+            self.refresh()
 
     def prepare(self, batch: Sequence[Incoming | Draft], now: int) -> Group:
         """Check the events and read whatever is cold for all of them together."""
@@ -341,6 +379,8 @@ class Loop:
             row = IdentifierRow(name.kind, name.value, key, origin, now)
             turn.unit.identifiers.append(row)
             cache.attach(row, turn.number)
+        if resolution.moved:
+            self.epoch += 1
         if resolution.attach:
             self._touch(turn, entry)
         return entry
@@ -350,7 +390,7 @@ class Loop:
         profile = Profile(key=self.next_key, id=public_id, bucket=seed, kind=kind, created_at=turn.now)
         self.next_key += 1
         state = self.program.start(seed) if kind == "person" else None
-        entry = Entry(profile, state, {})
+        entry = Entry(profile, self.program, state, {})
         self.cache.add(entry, turn.number)
         turn.changed[profile.key] = entry
         return entry
@@ -394,6 +434,51 @@ class Loop:
             self._react(turn, event, loser.profile)
         return events
 
+    def merge(self, winner: int, loser: int, now: int, *, cause: str, reason: str) -> str:
+        """Make one profile part of another because a person said so; return the merge's id. Raises ``Conflict``."""
+        with self.exclusive():
+            for _ in range(_TRIES):
+                self.fire(now)
+                self._turns += 1
+                now = self.last = max(now, self.last)
+                turn = Turn(self._turns, now)
+                self.cache.load([winner, loser], self.program, self._turns)
+                one, other = (self.store.profiles([key]).get(key) for key in (winner, loser))
+                if one is None or other is None:
+                    raise NotFound("one of the two profiles does not exist.", hint="It may have been erased.")
+                check_merge(one, other)
+                self._join(turn, self.cache.entries[winner], loser, cause, reason)
+                self._close(turn)
+                if self.commit(turn):
+                    return turn.unit.merges[0].id
+                self.recover()
+        raise Unavailable("other processes wrote in between each time we tried.", hint="Try again.")
+
+    def unmerge(self, merge_id: str, now: int, *, cause: str | None = None) -> tuple[int, int]:
+        """Take a merge back; return the keys of who held the profile and of the profile itself."""
+        with self.exclusive():
+            for _ in range(_TRIES):
+                self.fire(now)
+                now = self.last = max(now, self.last)
+                unit, undo = build_unmerge(self.store, merge_id, at=now, seq=self.seq + 1, cause=cause, declared=self.declared)
+                if self.store.unrekey(unit, winner=undo.holder, origins=undo.origins, loser=undo.loser):
+                    self.refresh()
+                    self.look_again((undo.holder, undo.loser), now, why="unmerge")
+                    return undo.holder, undo.loser
+                self.stale = True
+                self.recover()
+        raise Unavailable("other processes wrote in between each time we tried.", hint="Try again.")
+
+    def look_again(self, keys: Sequence[int], now: int, *, why: str) -> None:
+        """Look at all conditions of some profiles anew; what differs from their memberships becomes events."""
+        self._turns += 1
+        turn = Turn(self._turns, now)
+        self.cache.load(keys, self.program, self._turns)
+        for key in keys:
+            self._wake(turn, key, now, why)
+        self._close(turn)
+        self.commit(turn)
+
     # ---- what it changes --------------------------------------------------------------------------------
 
     def _run(self, turn: Turn, entry: Entry, event: Event | None, why: str = "event") -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -414,7 +499,7 @@ class Loop:
                 for name, came in self.program.changes(state, type_, turn.now):
                     (entered if came else exited).append(name)
                     cause = None if current is None else current.id
-                    made = self._transition(turn.now, entry, name, came, cause=cause, why="time" if event is None else why)
+                    made = self._transition(turn.now, entry, name, came, cause=cause, why=why)
                     if came:
                         turn.unit.memberships.append(Membership(name, entry.profile.key, turn.now, self.catalog.versions[name]))
                     else:
@@ -510,6 +595,15 @@ class Loop:
             return action
         return self.gate(action, profile, now)
 
+    def admit_action(self, action: Action, profile: Profile | None, now: int) -> None:
+        """Put an action into the outbox past the gate, durably; a key that exists is left as it is."""
+        unit = Unit()
+        unit.actions.append(self.admit(action, profile, now))
+        for _ in range(_TRIES):
+            if self.write(unit):
+                return
+        raise Unavailable("other processes wrote in between each time we tried.", hint="Try again.")
+
     def _touch(self, turn: Turn, entry: Entry) -> None:
         """Note that the turn changed the profile, and set its timer when it has to wake earlier than it would."""
         entry.turn = turn.number
@@ -530,7 +624,7 @@ class Loop:
         its own instant.
         """
         woken = 0
-        with self.lock:
+        with self.exclusive():
             for _ in range(_TRIES):
                 while self.next_due <= until:
                     turn = self.wake(until, limit=limit, stop_at_actions=one)
@@ -569,7 +663,7 @@ class Loop:
         self._close(turn)
         return turn
 
-    def _wake(self, turn: Turn, key: int, due: int) -> int:
+    def _wake(self, turn: Turn, key: int, due: int, why: str = "time") -> int:
         """Let the time that has come change what it changes; return when the profile has to wake next."""
         turn.woken += 1
         entry = self.cache.entries.get(key)
@@ -578,7 +672,7 @@ class Loop:
             return NEVER
         turn.now = self.last = max(due, self.last)
         entry.armed = NEVER
-        self._run(turn, entry, None)
+        self._run(turn, entry, None, why)
         if entry.armed == NEVER:
             turn.unit.timers[key, TIMER_KEY] = -1
         return entry.armed
@@ -596,32 +690,38 @@ class Loop:
         self.flying[turn.number] = turn
 
     def commit(self, turn: Turn) -> bool:
-        """Write a turn durably; False when another process wrote in between, after which ``recover`` must be called.
+        """Write a turn durably; False when another process wrote in between, after which ``recover`` must be called."""
+        written = False
+        try:
+            written = self.send(turn)
+        finally:
+            self.settle(turn, written)
+        return written
 
-        May be called by another thread than computes, one at a time and in order. Raises what the store raises.
-        """
+    def send(self, turn: Turn) -> bool:
+        """Write a turn, in any thread, one at a time and in order; ``settle`` has to follow. Raises what the store raises."""
         if self.stale:
             return False
-        try:
-            if turn.joined is not None:
-                loser, winner = turn.joined
-                written = self.store.rekey(turn.unit, loser=loser, winner=winner)
-            else:
-                written = not turn.unit or self.store.commit(turn.unit)
-        except BaseException:
-            self.stale = True
-            raise
+        if turn.joined is not None:
+            loser, winner = turn.joined
+            return self.store.rekey(turn.unit, loser=loser, winner=winner)
+        return not turn.unit or self.store.commit(turn.unit)
+
+    def settle(self, turn: Turn, written: bool) -> None:
+        """Note that a turn is durable, or that it is not and memory is ahead of the store."""
+        if self.flight is not None and self.flight[0] is turn:
+            self.flight = None
+        if self.flying.pop(turn.number, None) is None:
+            return
         if not written:
             self.stale = True
-            return False
-        self.flying.pop(turn.number, None)
+            return
         self.cache.settled = turn.number
         self.cache.trim()
-        return True
 
     def write(self, unit: Unit) -> bool:
         """Write a unit made elsewhere that changes no profile (outcomes of actions, say); as ``Store.commit``."""
-        with self.lock:
+        with self.exclusive():
             written = self.store.commit(unit)
             if not written:
                 self.stale = True

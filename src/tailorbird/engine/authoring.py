@@ -1,0 +1,128 @@
+"""Changing definitions: planned, carried out while nothing else runs, and told in the log so that replay can do it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from tailorbird.core.definition import Definition, Kind, Status
+from tailorbird.core.event import Event, Json
+from tailorbird.core.ids import digest
+from tailorbird.definitions import lifecycle
+from tailorbird.definitions.files import What
+from tailorbird.definitions.lifecycle import Applied, Plan
+from tailorbird.engine.parts import Parts
+from tailorbird.errors import Unavailable
+from tailorbird.expr.explain import explain
+from tailorbird.expr.parse import parse
+from tailorbird.ports import Store, Unit
+from tailorbird.runtime.ingest import OWN_IDS
+from tailorbird.segments.backfill import arm_timers, compute_members, write_members
+from tailorbird.segments.preview import Preview, population, preview
+
+__all__ = ["ACTIVATED", "ARCHIVED", "apply", "carry_out", "check", "mend_log", "previews", "recompute"]
+
+ACTIVATED: Final = "definition.activated"
+ARCHIVED: Final = "definition.archived"
+
+
+def apply(parts: Parts, what: What, *, activate: bool) -> Applied:
+    """Check, store and (when asked) activate definitions."""
+    return carry_out(parts, lambda: lifecycle.plan(parts.store, what, parts.now(), activate=activate))
+
+
+def check(parts: Parts, what: What) -> Applied:
+    """Return what applying would do to which definitions, in the shape of its outcome; nothing is written."""
+    made = lifecycle.plan(parts.store, what, parts.now())
+    return Applied(made.activate, made.save, made.archive, made.unchanged)
+
+
+def carry_out(parts: Parts, planned: Callable[[], Plan]) -> Applied:
+    """Plan and execute while nothing else runs; members are current and served when this returns."""
+    loop, store = parts.loop, parts.store
+    with loop.exclusive():
+        loop.recover()
+        now = parts.now()
+        loop.fire(now)
+        made = planned()
+        if not made:
+            return lifecycle.execute(made, store, store.batch(), now)
+        try:
+            done = lifecycle.execute(made, store, store.batch(), now)
+            tell(store, done, now)
+        finally:
+            loop.last = max(loop.last, now)
+            loop.refresh()
+        return done
+
+
+def previews(parts: Parts, what: What, *, sample: int) -> list[Preview]:
+    """Return for every segment that would be new or changed what activating it would do."""
+    store, now = parts.store, parts.now()
+    made = lifecycle.plan(store, what, now)
+    batch = store.batch()
+    members = compute_members(batch, {name: made.catalog.conditions[name] for name in made.backfill}, now)
+    total = population(batch, now)
+    found = []
+    for name in made.backfill:
+        text = made.catalog.definitions[Kind.SEGMENT, name].spec.get("when")
+        needs = sorted(need for kind, need in made.catalog.needs.get((Kind.SEGMENT, name), ()) if kind == Kind.SEGMENT)
+        said = explain(parse(text)) if text else ""
+        found.append(preview(store, name, members[name], instant=now, total=total, sample=sample, explanation=said, needs=needs))
+    return found
+
+
+def recompute(parts: Parts, now: int) -> None:
+    """Bring all memberships and timers up to date set-based, after histories changed behind the loop's back."""
+    store, catalog = parts.store, parts.loop.catalog
+    batch = store.batch()
+    write_members(store, compute_members(batch, catalog.conditions, now), catalog.versions, now)
+    arm_timers(store, batch, catalog.conditions, now)
+    lifecycle.refresh(store, catalog.conditions, now)
+
+
+def tell(store: Store, done: Applied, now: int) -> None:
+    """Write events for the definitions that became active and ceased to be."""
+    replaced = {(item.kind, item.name) for item in done.activated}
+    events = [(ACTIVATED, item) for item in done.activated]
+    events += [(ARCHIVED, item) for item in done.archived if (item.kind, item.name) not in replaced]
+    _write(store, events, now)
+
+
+def mend_log(store: Store) -> None:
+    """Write the events that a crash kept from being written: every active definition has one."""
+    active = store.definitions(status=Status.ACTIVE)
+    known = store.known_ids([_id(ACTIVATED, item) for item in active])
+    missing = [item for item in active if _id(ACTIVATED, item) not in known]
+    for at in sorted({item.activated_at or 0 for item in missing}):
+        _write(store, [(ACTIVATED, item) for item in missing if (item.activated_at or 0) == at], at)
+
+
+def _write(store: Store, told: Sequence[tuple[str, Definition]], now: int) -> None:
+    if not told:
+        return
+    for _ in range(20):
+        seq = store.last_seq()
+        unit = Unit()
+        change = digest("change", str(now), str(seq))
+        unit.events = list(_events(told, now, seq, change))
+        if store.commit(unit):
+            return
+    raise Unavailable("other processes wrote in between each time we tried.", hint="Try again.")
+
+
+def _events(told: Sequence[tuple[str, Definition]], now: int, seq: int, change: str) -> Iterable[Event]:
+    for number, (type_, item) in enumerate(told, 1):
+        data: dict[str, Json] = {"change": change, **msgspec.to_builtins(item)}
+        for name in ("status", "fresh_at", "error", "archived_at"):
+            data.pop(name, None)
+        yield Event(
+            id=_id(type_, item), type=type_, profile=0, at=now, received_at=now, source="definitions", data=data, seq=seq + number
+        )
+
+
+def _id(type_: str, item: Definition) -> str:
+    instant = item.activated_at if type_ == ACTIVATED else item.archived_at
+    return f"{OWN_IDS}{digest(type_, item.kind, item.name, str(item.version), str(instant))}"
