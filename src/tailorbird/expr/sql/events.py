@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from tailorbird.expr import nodes as n
@@ -62,6 +63,7 @@ class Events:
         """Return the column that tells whether ``data.attributes`` has the name at its top level."""
         offered = self._source.present(name)
         if offered is not None:
+            self.flag(event)
             return self._offered(offered)
         handle = self._handle(event, ("attributes", name))
         sql = f"({self.flag(event)} AND {handle} IS NOT NULL)"
@@ -102,8 +104,9 @@ class Events:
                 raise TypeError(f"{type(node).__name__} cannot stand in a where; check.resolve refuses it")
 
     # the relation ----------------------------------------------------------------------------------------
-    def render(self, instant: int, since: int | None, only: str | None) -> str:
-        """Return the SELECT of the relation: events at most at ``instant`` and after ``since``; ``only`` is a test on ``e``."""
+    def render(self, instant: int, since: int | None, only: str | None, name: Callable[[str], str]) -> str:
+        """Return the SELECT of the relation: events at most at ``instant`` and after ``since``; ``only`` is a test on ``e``;
+        ``name`` makes a named relation."""
         grammar = self._grammar
         types = ", ".join(grammar.text(type) for type in self._flags)
         columns = ["e.profile AS profile", "e.at AS moment", "e.seq AS seq", *grammar.order_columns]
@@ -121,7 +124,7 @@ class Events:
         if only is not None:
             tests.append(only)
         base = f"(SELECT {', '.join(columns)} FROM {self._source.events} e WHERE {' AND '.join(tests)}{grammar.barrier})"
-        return f"SELECT z.* FROM {self._columns.render(base)} z{grammar.barrier}"
+        return f"SELECT z.* FROM {self._columns.render(base, name)} z{grammar.barrier}"
 
     def __bool__(self) -> bool:
         return bool(self._flags)
@@ -140,6 +143,7 @@ class Events:
         big, small = SIZES.get(type, (float("inf"), 5e-324))
         offered = self._source.property(path, type)
         if offered is not None:
+            self.flag(event)
             return Column(self._offered(offered), type, big=big, small=small)
         if type is Type.TIME and not self._grammar.times_from_json:
             text = self._reading(event, path, Type.TEXT)
