@@ -10,27 +10,7 @@ from tailorbird.expr.types import Type
 
 ODD = ["plan", "a", "b2", "_x", "at", "and", "now", "for", "known", "if", "count", "Within", "NOT", "é", "odd name", "2nd", "a.b"]
 names = st.one_of(
-    st.sampled_from(
-        [
-            "plan",
-            "a",
-            "b2",
-            "_x",
-            "at",
-            "and",
-            "now",
-            "for",
-            "known",
-            "if",
-            "count",
-            "Within",
-            "NOT",
-            "é",
-            "odd name",
-            "2nd",
-            "a.b",
-        ]
-    ),
+    st.sampled_from(ODD),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=6),
 )
 paths = st.lists(names, min_size=1, max_size=3).map(tuple)

@@ -62,7 +62,7 @@ from tailorbird.expr.units import (
     percent_text,
 )
 
-__all__ = ["from_json", "to_json"]
+__all__ = ["JSON_OPS", "from_json", "to_json"]
 
 
 class _Field(NamedTuple):
@@ -136,6 +136,8 @@ def _aggregate_key(fn: str) -> str:
 _FORMS: Final = _forms()
 _OPS: Final = {(form.make, *form.fixed.values()): (op.removesuffix(" over events"), form) for op, form in _FORMS.items()}
 _CONSTANT_OPS: Final = ("percent", "duration", "time")
+JSON_OPS: Final = (*dict.fromkeys(op.removesuffix(" over events") for op in _FORMS), *_CONSTANT_OPS)
+"""Every value that ``op`` may have."""
 
 
 # writing ---------------------------------------------------------------------------------------------------
