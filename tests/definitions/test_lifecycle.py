@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,8 +24,8 @@ NOW = 1_790_000_000_000
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path / 'tb.db'}")
+def store(store_url: str) -> Iterator[Store]:
+    opened = open_store(store_url)
     unit = Unit()
     for key in range(1, 11):
         attributes = {"number": key, "first_name": f"Name{key}", "last_name": "Test"}
@@ -34,8 +33,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
         seed = bucket_seed(f"p_{key}")
         unit.profiles[key] = Profile(key=key, id=f"p_{key}", bucket=seed, created_at=past, attributes=attributes)
         data = {"attributes": attributes}
-        named = Event(id=f"e{key}", type="profile.updated", profile=key, origin=key, at=past, received_at=past, data=data)
-        visited = Event(id=f"v{key}", type="visited", profile=key, origin=key, at=NOW - key * DAY, received_at=NOW)
+        named = Event(
+            id=f"e{key}", seq=2 * key - 1, type="profile.updated", profile=key, origin=key, at=past, received_at=past, data=data
+        )
+        visited = Event(id=f"v{key}", seq=2 * key, type="visited", profile=key, origin=key, at=NOW - key * DAY, received_at=NOW)
         unit.events += [named, visited]
     opened.claim()
     assert opened.commit(unit)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -33,9 +32,9 @@ def condition(text: str) -> Node:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(store_url: str) -> Iterator[Store]:
     """Three hundred people; the first half ordered 40 days ago, the second half 5 days ago and is mostly Italian."""
-    opened = open_store(f"sqlite:///{tmp_path / 'tb.db'}")
+    opened = open_store(store_url)
     opened.claim()
     unit = Unit()
     seq = 0

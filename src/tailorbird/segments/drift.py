@@ -19,12 +19,15 @@ from itertools import pairwise
 from math import log, sqrt
 from typing import Any, Final
 
+from tailorbird.core.context import DAY
+from tailorbird.errors import InvalidInput
 from tailorbird.expr.nodes import Node
+from tailorbird.expr.read import parse_time
 from tailorbird.expr.types import Type
-from tailorbird.expr.units import duration_text, instant_text, number_text
+from tailorbird.expr.units import duration_of, duration_text, instant_text, number_text
 from tailorbird.ports import Batch
 
-__all__ = ["Drift", "DriftItem", "Share", "Stability", "compare", "drift", "psi", "stability"]
+__all__ = ["Drift", "DriftItem", "Share", "Stability", "baseline_instant", "compare", "drift", "psi", "stability"]
 
 SAMPLE: Final = 20_000
 """How many members are looked at, evenly spread over the keys; more would not change a decision."""
@@ -103,6 +106,19 @@ def drift(
         segment, instant, baseline, sizes[1], sizes[0],
         worst.psi if worst else None, worst.status if worst else Stability.UNMEASURED, items,
     )  # fmt: skip
+
+
+def baseline_instant(text: str | None, now: int) -> int:
+    """Return the instant that a segment's ``baseline`` names: a duration back from now, or a date; 30 days ago when None.
+
+    >>> baseline_instant("1d", 90_000_000), baseline_instant("1970-01-02", 90_000_000)
+    (3600000, 86400000)
+    """
+    back = duration_of(text) if text else 30 * DAY
+    instant = now - back if back is not None else parse_time(text or "")
+    if instant is None:
+        raise InvalidInput(f"The baseline {text!r:.60} is neither a duration nor a date.", hint="Write 30d or 2026-01-31.")
+    return instant
 
 
 def compare(name: str, kind: Type, then: Sequence[Any], now: Sequence[Any]) -> DriftItem:
