@@ -242,6 +242,12 @@ def test_long_chains_of_segments_are_refused():
             segments[f"s{step + 1}"] = resolve(parse(f'not member_of("s{step}")'), schema)
 
 
+def test_held_stands_three_deep_at_most():
+    assert check("held(held(held(x = 1, for 1d), for 1d), for 1d)")
+    with pytest.raises(InvalidExpression, match="at most 3 deep"):
+        check("held(held(held(held(x = 1, for 1d), for 1d), for 1d), for 1d)")
+
+
 def test_without_source_text_mistakes_carry_no_place():
     with pytest.raises(InvalidExpression) as caught:
         resolve(parse("x is known"), Schema())

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, NamedTuple
 
 from tailorbird.errors import InvalidExpression, Mistake
-from tailorbird.expr.cursor import MAX_DEPTH, MAX_NODES, close_to
+from tailorbird.expr.cursor import close_to
 from tailorbird.expr.forms import SCALARS
 from tailorbird.expr.infer import Cell, Inference
+from tailorbird.expr.limits import MAX_DEPTH, MAX_MISTAKES, MAX_NODES, MAX_NUMBER, MAX_RESOLVED_DEPTH, MAX_RESOLVED_NODES
 from tailorbird.expr.nodes import (
     Aggregate,
     And,
@@ -40,14 +41,9 @@ from tailorbird.expr.shape import depth_within, size
 from tailorbird.expr.signatures import EVERY, READABLE, operands, readings, result, signature, type_of
 from tailorbird.expr.timing import held_mistakes, timing_mistakes
 from tailorbird.expr.types import Type
-from tailorbird.expr.units import MAX_NUMBER
 
-__all__ = ["MAX_RESOLVED_DEPTH", "MAX_RESOLVED_NODES", "Names", "Schema", "references", "resolve", "type_of"]
+__all__ = ["Names", "Schema", "references", "resolve", "type_of"]
 
-MAX_RESOLVED_DEPTH: Final = 160
-"""How deep an expression may nest once the segments and features that it names are written out."""
-MAX_RESOLVED_NODES: Final = 20_000
-"""How many parts it may have then."""
 _BOOL: Final = frozenset({Type.BOOL})
 
 
@@ -129,7 +125,7 @@ def resolve(node: Node, schema: Schema, *, expect: Type | None = None, text: str
 
 def _placed(mistakes: list[Mistake], text: str | None) -> tuple[Mistake, ...]:
     """Return the mistakes in reading order and without repetition; without source text their spans mean nothing."""
-    distinct = list(dict.fromkeys(mistakes))
+    distinct = list(dict.fromkeys(mistakes))[:MAX_MISTAKES]
     if text is None:
         return tuple(replace(mistake, span=None) for mistake in distinct)
     return tuple(sorted(distinct, key=lambda m: m.span.start if m.span else 0))

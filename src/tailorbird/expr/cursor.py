@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from difflib import get_close_matches
-from typing import Final
 
 from tailorbird.errors import Mistake, Span
 from tailorbird.expr.lexer import RESERVED, Token, TokenKind, unit_hint
+from tailorbird.expr.limits import MAX_MISTAKES, MAX_NODES
 from tailorbird.expr.nodes import Attribute, Node
 
-__all__ = ["MAX_DEPTH", "MAX_LENGTH", "MAX_MISTAKES", "MAX_NODES", "MAX_READING", "Cursor", "GiveUp", "close_to"]
-
-MAX_LENGTH: Final = 20_000
-"""Characters in an expression."""
-MAX_DEPTH: Final = 64
-"""How deep expressions may nest."""
-MAX_READING: Final = 2 * MAX_DEPTH + 4
-"""How deep the parser goes: parentheses and functions count too, so that whatever nests 64 levels can be read back."""
-MAX_NODES: Final = 2_000
-"""Parts in an expression."""
-MAX_MISTAKES: Final = 25
-"""After so many mistakes reading stops."""
+__all__ = ["Cursor", "GiveUp", "close_to", "describe"]
 
 
 class GiveUp(Exception):

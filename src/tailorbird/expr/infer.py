@@ -7,6 +7,7 @@ mistake of the operator that emptied it. So a reading is fixed by any use that f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from tailorbird.errors import Mistake
 from tailorbird.expr.nodes import Aggregate, And, Arith, Attribute, Call, Compare, In, Negate, Node, Not, Or, Property
@@ -15,7 +16,9 @@ from tailorbird.expr.types import Type
 
 __all__ = ["Cell", "Inference", "names_of", "say"]
 
-_WORDS = {
+_ROUNDS: Final = 16
+"""How long a chain of uses may be that fix one another; more would only serve somebody who wants to keep us busy."""
+_WORDS: Final = {
     Type.BOOL: "true or false", Type.NUMBER: "a number", Type.TEXT: "a text", Type.TIME: "a time", Type.DURATION: "a duration",
     Type.TEXTS: "a list of texts",
 }  # fmt: skip
@@ -83,10 +86,10 @@ class Inference:
         for root, wanted, what in self.roots:
             self._require(root, wanted, what)
         self._narrow()
-        for _ in range(len(self.cells)):
-            if not self._agree():
-                break
+        rounds = 0
+        while rounds < _ROUNDS and self._agree():
             self._narrow()
+            rounds += 1
         self._open()
 
     def _narrow(self) -> None:

@@ -16,8 +16,9 @@ from typing import Any, Final, NamedTuple
 
 from tailorbird.core.event import Json
 from tailorbird.errors import InvalidExpression, Mistake
-from tailorbird.expr.cursor import MAX_DEPTH, MAX_LENGTH, MAX_MISTAKES, MAX_NODES, close_to
+from tailorbird.expr.cursor import close_to
 from tailorbird.expr.forms import CASTS, SCALARS
+from tailorbird.expr.limits import MAX_DEPTH, MAX_LENGTH, MAX_MISTAKES, MAX_NODES, MAX_NUMBER
 from tailorbird.expr.nodes import (
     Aggregate,
     And,
@@ -54,7 +55,6 @@ from tailorbird.expr.nodes import (
 from tailorbird.expr.read import parse_time
 from tailorbird.expr.types import Type
 from tailorbird.expr.units import (
-    MAX_NUMBER,
     duration_of,
     duration_text,
     instant_text,

@@ -8,8 +8,9 @@ from enum import Enum, auto
 from typing import Final
 
 from tailorbird.errors import Mistake, Span
+from tailorbird.expr.limits import MAX_MISTAKES, MAX_NUMBER
 from tailorbird.expr.read import parse_time
-from tailorbird.expr.units import MAX_NUMBER, duration_of, percent_of
+from tailorbird.expr.units import duration_of, percent_of
 
 __all__ = ["RESERVED", "Token", "TokenKind", "tokenize", "unit_hint"]
 
@@ -108,7 +109,7 @@ class _Reading:
             blank = _SPACE.match(self.text, self.place)
             if blank:
                 self.place = blank.end()
-            if self.place >= len(self.text):
+            if self.place >= len(self.text) or len(self.mistakes) >= MAX_MISTAKES:
                 self.put(TokenKind.END, self.place)
                 return
             self.one(self.text[self.place])

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final, get_args
 
 from tailorbird.errors import InvalidExpression, Mistake, Span
-from tailorbird.expr.cursor import MAX_DEPTH, MAX_LENGTH, MAX_READING, GiveUp, describe
+from tailorbird.expr.cursor import GiveUp, describe
 from tailorbird.expr.forms import Forms
 from tailorbird.expr.lexer import RESERVED, Token, TokenKind, tokenize
+from tailorbird.expr.limits import MAX_DEPTH, MAX_LENGTH, MAX_MISTAKES, MAX_READING
 from tailorbird.expr.nodes import (
     And,
     Arith,
@@ -70,6 +71,8 @@ def parse(text: str) -> Node:
         mistake = Mistake("bad_character", "this is not a character that text can hold", "", Span(unfit, unfit + 1))
         raise InvalidExpression(text.encode("utf-8", "replace").decode().replace("\0", "?"), (mistake,))
     tokens, mistakes = tokenize(text)
+    if len(mistakes) >= MAX_MISTAKES:
+        raise InvalidExpression(text, tuple(mistakes))
     parser = _Parser(tokens, mistakes)
     node = parser.everything()
     if parser.mistakes or node is None:

@@ -6,6 +6,7 @@ A value *varies with time* when it contains ``now`` or ``time_since``.
 from __future__ import annotations
 
 from tailorbird.errors import Mistake
+from tailorbird.expr.limits import MAX_HELD
 from tailorbird.expr.nodes import Arith, Compare, Held, In, Literal, Negate, Node, Now, TimeSince, children, walk
 
 __all__ = ["held_mistakes", "timing_mistakes", "varies"]
@@ -46,7 +47,16 @@ def held_mistakes(node: Node) -> list[Mistake]:
             for culprit in _not_simple(part.condition):
                 message = "held cannot follow what varies with time in this way"
                 mistakes.append(Mistake("varies_with_time", message, hint, culprit.span or part.span))
+    if _held_depth(node) > MAX_HELD:
+        message = f"held stands at most {MAX_HELD} deep in itself"
+        mistakes.append(Mistake("too_deep", message, "the inner duration can often be added to the outer one", node.span))
     return mistakes
+
+
+def _held_depth(node: Node) -> int:
+    """Return how many ``held`` stand one inside another."""
+    below = max((_held_depth(part) for part in children(node)), default=0)
+    return below + isinstance(node, Held)
 
 
 def _not_simple(node: Node) -> list[Node]:

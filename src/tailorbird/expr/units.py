@@ -8,14 +8,12 @@ from decimal import Decimal
 from typing import Final
 
 from tailorbird.core.context import DAY, HOUR, MINUTE, SECOND, WEEK
+from tailorbird.expr.limits import MAX_NUMBER
 
 __all__ = [
-    "MAX_NUMBER", "duration_of", "duration_text", "instant_text", "number_text", "percent_of", "percent_text",
+    "duration_of", "duration_text", "instant_text", "number_text", "percent_of", "percent_text",
     "quoted",
 ]  # fmt: skip
-
-MAX_NUMBER: Final = 1e15
-"""The largest magnitude of a constant, and of a number read out of data."""
 
 _UNITS: Final = {"w": WEEK, "d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "ms": 1}
 _DURATION: Final = re.compile(r"-?(?:[0-9]{1,15}(?:ms|[smhdw]))+")
