@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from tailorbird.cli.output import Output, value_text
 from tailorbird.cli.session import Session, assignments
@@ -51,29 +52,34 @@ def identify(context: typer.Context, attributes: PAIRS = None, profile: PROFILE 
     _show_receipt(session.output, receipt)
 
 
-def import_events(
-    context: typer.Context, file: Annotated[Path, typer.Argument(exists=True)], map: MAP = None, dry_run: DRY = False
-) -> None:
+FILE = Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file.", exists=True, dir_okay=False)]
+MAPPING = Annotated[Path | None, typer.Option(help="A YAML file with the mapping.", exists=True, dir_okay=False)]
+
+
+def import_events(context: typer.Context, file: FILE, map: MAP = None, mapping: MAPPING = None, dry_run: DRY = False) -> None:
     """Import events from a CSV, JSONL or Parquet file."""
-    _import(context.obj, "import_events", file, map or [], dry_run)
+    _import(context.obj, "import_events", file, _mapping(mapping, map or []), dry_run)
 
 
-def import_contacts(
-    context: typer.Context, file: Annotated[Path, typer.Argument(exists=True)], map: MAP = None, dry_run: DRY = False
-) -> None:
+def import_contacts(context: typer.Context, file: FILE, map: MAP = None, mapping: MAPPING = None, dry_run: DRY = False) -> None:
     """Import contacts from a CSV, JSONL or Parquet file."""
-    _import(context.obj, "import_contacts", file, map or [], dry_run)
+    _import(context.obj, "import_contacts", file, _mapping(mapping, map or []), dry_run)
 
 
-def _import(session: Session, verb: str, file: Path, pairs: Sequence[str], dry_run: bool) -> None:
-    with session.engine() as engine, session.output.progress(f"{file.name}") as progress:
-        report = getattr(engine, verb)(file, _mapping(pairs), dry_run=dry_run, progress=progress)
+def _import(session: Session, verb: str, file: Path, mapping: dict[str, Any] | None, dry_run: bool) -> None:
+    with session.engine() as engine, session.output.progress(file.name) as progress:
+        report = getattr(engine, verb)(file, mapping, dry_run=dry_run, progress=progress)
     _show_report(session.output, report)
 
 
-def _mapping(pairs: Sequence[str]) -> dict[str, Any] | None:
-    """Read ``field=column``; ``data`` may name several columns: ``data=quantity,amount``."""
+def _mapping(path: Path | None, pairs: Sequence[str]) -> dict[str, Any] | None:
+    """Read the mapping's file, then ``field=column``; ``data`` may name several columns: ``data=quantity,amount``."""
     found: dict[str, Any] = {}
+    if path is not None:
+        try:
+            found = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            raise InvalidInput(f"{path} is not a mapping: {error}", hint="Write lines of field: column.") from None
     for pair in pairs:
         field, mark, column = pair.partition("=")
         if not mark or not column:
