@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,10 @@ from tailorbird.expr.incremental.lower import AtLeast, SumAtLeast
 from tailorbird.expr.incremental.support import EMPTY_ATS, EMPTY_SUMS, PAST
 from tailorbird.expr.types import Type
 
-__all__ = ["AttributeCells", "Cell", "Cells", "ConsentCell", "HeldCell", "SequenceCell", "StreamCell", "ToggleCell"]
+__all__ = [
+    "AttributeCells", "Cell", "Cells", "ConsentCell", "HeldCell", "SequenceCell", "StreamCell", "ToggleCell", "distinct_nodes",
+    "event_types", "uses",
+]  # fmt: skip
 
 
 class Cell:
@@ -106,7 +109,7 @@ class Cells:
 
     def stream(self, kind: str, node: Any, path: tuple[str, ...] | None = None, reading: Type | str | None = None) -> StreamCell:
         """Return the cell of a kind over ``node.event`` and ``node.where``, wide enough for ``node.within``."""
-        key = (kind, node.event, node.where, path, reading)
+        key = (kind, node.event, node.where and id(node.where), path, reading)
         cell = self._known.get(key)
         if cell is None:
             slot = self._place(*_VALUES[kind])
@@ -174,20 +177,20 @@ class Cells:
 
     def toggle(self, node: n.Toggle) -> ToggleCell:
         """Return the cell of a toggle."""
-        return self._once(node, lambda: ToggleCell(self._place(PAST, False), node))  # type: ignore[no-any-return]
+        return self._once(id(node), lambda: ToggleCell(self._place(PAST, False), node))  # type: ignore[no-any-return]
 
     def consent(self, node: n.Consented) -> ConsentCell:
         """Return the cell of a consent."""
-        return self._once(node, lambda: ConsentCell(self._place(False, None), node))  # type: ignore[no-any-return]
+        return self._once(id(node), lambda: ConsentCell(self._place(False, None), node))  # type: ignore[no-any-return]
 
     def sequence(self, node: n.Sequence) -> SequenceCell:
         """Return the cell of a sequence; windows of different length share it."""
-        return self._once(("sequence", node.steps), lambda: SequenceCell(self._place(None), node.steps))  # type: ignore[no-any-return]
+        return self._once(("sequence", tuple(map(id, node.steps))), lambda: SequenceCell(self._place(None), node.steps))  # type: ignore[no-any-return]
 
     def held(self, node: n.Held) -> HeldCell:
         """Return the tracker of a condition."""
-        make = lambda: HeldCell(slot := self._place(None), node.condition, f"held_{slot}", sum(1 for _ in n.walk(node)))  # noqa: E731
-        return self._once(("held", node.condition), make)  # type: ignore[no-any-return]
+        make = lambda: HeldCell(slot := self._place(None), node.condition, f"held_{slot}", sum(1 for _ in distinct_nodes([node])))  # noqa: E731
+        return self._once(("held", id(node.condition)), make)  # type: ignore[no-any-return]
 
     def _once(self, key: Hashable, make: Any) -> Any:
         if key not in self._known:
@@ -195,8 +198,8 @@ class Cells:
         return self._known[key]
 
     def require(self, node: n.Node) -> None:
-        """Make the cells of everything in an expression."""
-        for item in n.walk(node):
+        """Make the cells of everything in a lowered expression."""
+        for item in distinct_nodes([node]):
             match item:
                 case n.Aggregate() | n.TimeSince() | AtLeast() | SumAtLeast():
                     self.of(item)
@@ -212,9 +215,30 @@ class Cells:
                     self.held(item)
 
 
+def distinct_nodes(roots: Iterable[n.Node]) -> Iterator[n.Node]:
+    """Yield the nodes of lowered expressions, each once, wholes before parts."""
+    seen: set[int] = set()
+    waiting = list(roots)[::-1]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            waiting.extend(reversed(list(n.children(node))))
+
+
+def uses(roots: Iterable[n.Node]) -> dict[int, int]:
+    """Return how often each node of lowered expressions is asked for, when each asks for its parts once."""
+    found = list(roots)
+    counts: dict[int, int] = {}
+    for node in [*found, *(child for item in distinct_nodes(found) for child in n.children(item))]:
+        counts[id(node)] = counts.get(id(node), 0) + 1
+    return counts
+
+
 def event_types(node: n.Node) -> Iterator[str]:
     """Yield the event types that can change a (lowered) expression."""
-    for item in n.walk(node):
+    for item in distinct_nodes([node]):
         match item:
             case n.Aggregate() | n.TimeSince() | AtLeast() | SumAtLeast() | n.Step():
                 yield item.event

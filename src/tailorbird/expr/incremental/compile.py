@@ -11,8 +11,9 @@ from tailorbird.expr import read
 from tailorbird.expr.calendar import DATE_PARTS
 from tailorbird.expr.evaluate import NEVER
 from tailorbird.expr.incremental import support, varying
-from tailorbird.expr.incremental.cells import Cells, HeldCell
+from tailorbird.expr.incremental.cells import Cells, HeldCell, uses
 from tailorbird.expr.incremental.folding import Folding
+from tailorbird.expr.incremental.lower import Forest
 from tailorbird.expr.incremental.plain import Plain
 from tailorbird.expr.incremental.source import Names, Source
 from tailorbird.expr.incremental.timed import Timed
@@ -34,34 +35,27 @@ def namespace(change: type) -> Names:
     return Names(functions | {"LOW": float("-inf"), "HIGH": float("inf")})
 
 
-def _function(names: Names, name: str, parameters: str, source: Source) -> Any:
-    text = f"def {name}({parameters}):\n" + "\n".join(source.lines) + "\n"
-    exec(compile(text, "<tailorbird expression>", "exec"), names.bound)
-    return names.bound[name]
-
-
-def compile_folding(cells: Cells, names: Names, event: str) -> Any:
-    """Return the function ``(x, event) -> bool`` that folds an event of one type."""
+def compile_folding(forest: Forest, cells: Cells, names: Names, event: str) -> Any:
+    """Return the function ``(event, x) -> bool`` that folds an event of one type."""
     source = Source()
-    Folding(cells, names, source, event).write()
-    return _function(names, "fold", "x, event", source)
+    Folding(forest, cells, names, source, event).write()
+    return names.define(names.function(), "event, x", source)
 
 
-def compile_held(cells: Cells, names: Names, cell: HeldCell) -> None:
+def compile_held(forest: Forest, cells: Cells, names: Names, cell: HeldCell) -> None:
     """Bind the function ``(x, now) -> (truth, due)`` of a condition under ``held``."""
     source = Source()
-    Timed(cells, names, source).decide(cell.condition, True, "truth", "due")
-    source.add("return truth, due")
-    _function(names, cell.function, "x, now", source)
+    Timed(forest, cells, names, source).decide_alone(cell.condition)
+    names.define(cell.function, "x, now", source)
 
 
-def compile_decisions(cells: Cells, names: Names, conditions: Mapping[str, tuple[n.Node, int | None]]) -> Any:
+def compile_decisions(forest: Forest, cells: Cells, names: Names, conditions: Mapping[str, tuple[n.Node, int | None]]) -> Any:
     """Return the function ``(x, dues, members, now) -> changes`` that looks at conditions.
 
     ``conditions`` maps a name to its condition and its place among the dues (None: time alone cannot change it).
     """
     source = Source()
-    timed = Timed(cells, names, source)
+    timed = Timed(forest, cells, names, source, uses(node for node, _ in conditions.values()))
     source.add("found = []")
     for name, (node, place) in conditions.items():
         known = names.constant(name)
@@ -77,13 +71,13 @@ def compile_decisions(cells: Cells, names: Names, conditions: Mapping[str, tuple
         source.add(f"if {test}:", f"    if {known} not in members: members.add({known}); found.append({entered})")
         source.add(f"elif {known} in members: members.discard({known}); found.append({exited})")
     source.add("return found")
-    return _function(names, "decide", "x, dues, members, now", source)
+    return names.define(names.function(), "x, dues, members, now", source)
 
 
-def compile_values(cells: Cells, names: Names, nodes: Sequence[n.Node]) -> Any:
+def compile_values(forest: Forest, cells: Cells, names: Names, nodes: Sequence[n.Node]) -> Any:
     """Return the function ``(x, now) -> values``."""
     source = Source()
-    plain = Plain(cells, names, source)
+    plain = Plain(forest, cells, names, source, uses(nodes))
     codes = [plain.value(node) for node in nodes]
     source.add(f"return ({''.join(f'{code}, ' for code in codes)})")
-    return _function(names, "values", "x, now", source)
+    return names.define(names.function(), "x, now", source)

@@ -7,8 +7,17 @@ from typing import Any
 
 from tailorbird.core.event import CONSENT_GRANTED, CONSENT_WITHDRAWN, PROFILE_UPDATED
 from tailorbird.expr import nodes as n
-from tailorbird.expr.incremental.cells import AttributeCells, Cells, ConsentCell, HeldCell, SequenceCell, StreamCell, ToggleCell
-from tailorbird.expr.incremental.lower import AtLeast, SumAtLeast
+from tailorbird.expr.incremental.cells import (
+    AttributeCells,
+    Cells,
+    ConsentCell,
+    HeldCell,
+    SequenceCell,
+    StreamCell,
+    ToggleCell,
+    distinct_nodes,
+)
+from tailorbird.expr.incremental.lower import AtLeast, Forest, SumAtLeast
 from tailorbird.expr.incremental.plain import Plain
 from tailorbird.expr.incremental.source import Names, Source
 from tailorbird.expr.types import Type
@@ -17,18 +26,20 @@ __all__ = ["Folding"]
 
 
 class Folding(Plain):
-    """Writes the function ``(x, event) -> bool`` for one event type; False says that the event came too late."""
+    """Writes the function ``(event, x) -> bool`` for one event type; False says that the event came too late."""
 
-    def __init__(self, cells: Cells, names: Names, source: Source, event: str) -> None:
-        super().__init__(cells, names, source)
+    parameters = "event"
+
+    def __init__(self, forest: Forest, cells: Cells, names: Names, source: Source, event: str) -> None:
+        super().__init__(forest, cells, names, source)
         self.event = event
-        self._fits: dict[n.Node, str] = {}
+        self._fits: dict[int, str] = {}
         self._read: dict[tuple[tuple[str, ...], Type | str], str] = {}
 
     def write(self) -> None:
         """Write the body: read, test, catch up what depends on order, then update every cell."""
         add = self.source.add
-        add("at = event.at", "data = event.data")
+        self._open()
         here = [cell for cell in self.cells if self._touches(cell)]
         for cell in here:
             if isinstance(cell, AttributeCells):
@@ -49,6 +60,17 @@ class Folding(Plain):
                 case ConsentCell():
                     self._consent(cell)
         add("return True")
+
+    def _open(self) -> None:
+        with self.source.at_top():
+            self.source.add("at = event.at", "data = event.data")
+
+    def inner(self, root: n.Node) -> Folding:
+        """Return a compiler for a function of the event that holds one node only."""
+        found = Folding(self.forest, self.cells, self.names, Source(), self.event)
+        found._root = root
+        found._open()
+        return found
 
     def _touches(self, cell: Any) -> bool:
         match cell:
@@ -76,11 +98,9 @@ class Folding(Plain):
         key = (path, reading)
         if key not in self._read:
             name = self._read[key] = self.source.fresh("p")
-            self._at_top(f"{name} = {self._reading('data', path, reading)}")
+            with self.source.at_top():
+                self.source.add(f"{name} = {self._reading('data', path, reading)}")
         return self._read[key]
-
-    def _at_top(self, line: str) -> None:
-        self.source.lines.insert(2, "    " + line)
 
     def _reading(self, holder: str, path: tuple[str, ...], reading: Type | str) -> str:
         code = f"{holder}.get({self.names.constant(path[0])})"
@@ -95,17 +115,17 @@ class Folding(Plain):
         """Return the variable that says whether the event satisfies a ``where``, None when every event does."""
         if where is None:
             return None
-        if where not in self._fits:
-            name = self._fits[where] = self.source.fresh("w")
+        if id(where) not in self._fits:
+            name = self._fits[id(where)] = self.source.fresh("w")
             self.source.add(f"{name} = {self.truth(where)}")
-        return self._fits[where]
+        return self._fits[id(where)]
 
     # -- what depends on order --------------------------------------------------------------------------------------------
 
     def _touching(self, condition: n.Node) -> list[str | None]:
         """Return the tests under which this event can change a condition; None stands for always."""
         found: list[str | None] = []
-        for item in n.walk(condition):
+        for item in distinct_nodes([condition]):
             match item:
                 case n.Aggregate() | n.TimeSince() | AtLeast() | SumAtLeast() | n.Step() if item.event == self.event:
                     found.append(self._fit(item.where))

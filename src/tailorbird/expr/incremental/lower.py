@@ -1,19 +1,25 @@
-"""Rewriting a resolved expression into what is cheap to keep up to date: thresholds instead of counts, and what varies with time."""
+"""Rewriting a resolved expression into what is cheap to keep up to date, with equal parts made one object.
+
+Comparisons of counts and sums with constants become thresholds. What the compiler asks of a node again and again
+(type, whether time alone can change it …) is worked out once, when the node is made.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
 
 from tailorbird.expr import nodes as n
+from tailorbird.expr.evaluate import History, evaluate
 from tailorbird.expr.types import Type
 
-__all__ = ["AtLeast", "SumAtLeast", "is_timed", "is_varying", "lower", "nullable", "type_of"]
+__all__ = ["AtLeast", "Facts", "Forest", "SumAtLeast"]
 
 _FLIPPED: Final[dict[str, n.CompareOp]] = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_TRUE: Final = n.Literal(value=True, type=Type.BOOL)
-_FALSE: Final = n.Literal(value=False, type=Type.BOOL)
+_DEEPEST: Final = 16
+_NOTHING: Final = History(0, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,96 +44,191 @@ class SumAtLeast(n.Node):
     least: int
 
 
-def lower(node: n.Node) -> n.Node:
-    """Return an equivalent expression in which comparisons of counts and sums with constants are thresholds."""
-    new: dict[str, Any] = {}
-    for item in fields(node):
-        value = getattr(node, item.name)
-        if isinstance(value, n.Node):
-            new[item.name] = lower(value)
-        elif isinstance(value, tuple) and any(isinstance(part, n.Node) for part in value):
-            new[item.name] = tuple(lower(part) for part in value)
-    node = replace(node, **new) if new else node
-    if isinstance(node, n.Did):
-        return AtLeast(event=node.event, where=node.where, within=node.within, path=None, least=1)
-    if isinstance(node, n.Compare):
-        return _lower_compare(node)
-    return node
+class Facts(NamedTuple):
+    """What is known of a node: its type; whether time alone can change it (``timed``); whether its value is, or is cut
+    out of, a straight line over time rather than a step (``varying``); whether it can be unknown (``nullable``); how many
+    levels it has; and whether it is compiled to a function of its own, as Python nests only so deep (``cut``)."""
+
+    type: Type
+    timed: bool
+    varying: bool
+    nullable: bool
+    height: int
+    span: int
+    cut: bool
 
 
-def _lower_compare(node: n.Compare) -> n.Node:
-    op, left, right = node.op, node.left, node.right
-    if isinstance(left, n.Literal):
-        op, left, right = _FLIPPED[op], right, left
-    if not isinstance(left, n.Aggregate) or not isinstance(right, n.Literal) or left.fn not in ("count", "distinct", "sum"):
+class Forest:
+    """All lowered expressions of a program; equal ones are the same object."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, n.Node] = {}
+        self._facts: dict[int, Facts] = {}
+
+    def facts(self, node: n.Node) -> Facts:
+        """Return the facts of a node of this forest."""
+        return self._facts[id(node)]
+
+    def lower(self, node: n.Node) -> n.Node:
+        """Return the forest's equivalent of a resolved expression."""
+        parts: dict[str, Any] = {}
+        for item in fields(node):
+            value = getattr(node, item.name)
+            if isinstance(value, n.Node):
+                value = self.lower(value)
+            elif isinstance(value, tuple) and any(isinstance(part, n.Node) for part in value):
+                value = tuple(self.lower(part) for part in value)
+            if item.name not in ("span", "percent"):
+                parts[item.name] = value
+        if isinstance(node, n.Did):
+            return self._make(AtLeast, **parts, path=None, least=1)
+        if isinstance(node, n.Compare):
+            return self._compare(**parts)
+        made = self._make(type(node), **parts)
+        return self._folded(made)
+
+    def _make(self, kind: type[n.Node], **parts: Any) -> n.Node:
+        key = (kind, *(_identity(value) for value in parts.values()))
+        node = self._known.get(key)
+        if node is None:
+            node = self._known[key] = kind(**parts)
+            self._facts[id(node)] = self._find(node)
         return node
-    constant = float(right.value)  # type: ignore[arg-type]
-    if not math.isfinite(constant):
-        return node
-    at_least, above = _sum_thresholds(left, constant) if left.fn == "sum" else _count_thresholds(left, constant)
-    match op:
-        case ">=":
-            return at_least
-        case ">":
-            return above
-        case "<":
-            return n.Not(item=at_least)
-        case "<=":
-            return n.Not(item=above)
-    equal = n.And(items=(at_least, n.Not(item=above)))
-    return equal if op == "=" else n.Not(item=equal)
+
+    def _folded(self, node: n.Node) -> n.Node:
+        """Return the constant that arithmetic of constants gives."""
+        if not isinstance(node, n.Arith | n.Negate) or not all(isinstance(part, n.Literal) for part in n.children(node)):
+            return node
+        value = evaluate(node, _NOTHING, 0)
+        return node if value is None else self._make(n.Literal, value=value, type=self.facts(node).type)
+
+    def _constant(self, value: bool) -> n.Node:
+        return self._make(n.Literal, value=value, type=Type.BOOL)
+
+    def _compare(self, op: n.CompareOp, left: n.Node, right: n.Node) -> n.Node:
+        if isinstance(left, n.Literal):
+            op, left, right = _FLIPPED[op], right, left
+        plain = (
+            not isinstance(left, n.Aggregate) or left.fn not in ("count", "distinct", "sum") or not isinstance(right, n.Literal)
+        )
+        if plain or not math.isfinite(float(right.value)):  # type: ignore[attr-defined]
+            return self._make(n.Compare, op=op, left=left, right=right)
+        return self._threshold(op, left, float(right.value))  # type: ignore[arg-type, attr-defined]
+
+    def _threshold(self, op: n.CompareOp, left: n.Aggregate, constant: float) -> n.Node:
+        """Return the comparison as at least, or less than, a whole number."""
+        parts = {"event": left.event, "where": left.where, "within": left.within, "path": left.path}
+
+        def reaches(strictly: bool) -> n.Node:
+            if left.fn == "sum":
+                return self._make(SumAtLeast, **parts, least=_least_sum(constant, strictly))
+            least = math.floor(constant) + 1 if strictly else math.ceil(constant)
+            return self._make(AtLeast, **parts, least=least) if least > 0 else self._constant(True)
+
+        if op in (">=", "<"):
+            found = reaches(False)
+        elif op in (">", "<="):
+            found = reaches(True)
+        else:
+            found = self._make(n.And, items=(reaches(False), self._make(n.Not, item=reaches(True))))
+        return found if op in (">=", ">", "=") else self._make(n.Not, item=found)
+
+    # -- facts --------------------------------------------------------------------------------------------------------
+
+    def _find(self, node: n.Node) -> Facts:
+        parts = [self._facts[id(child)] for child in n.children(node)]
+        span = 1 + max((0 if part.cut else part.span for part in parts), default=0)
+        return Facts(
+            type=self._type(node),
+            timed=self._timed(node) or any(part.timed for part in parts),
+            varying=self._varying(node),
+            nullable=self._nullable(node, parts),
+            height=1 + max((part.height for part in parts), default=0),
+            span=span,
+            cut=span >= _DEEPEST,
+        )
+
+    def _type(self, node: n.Node) -> Type:
+        match node:
+            case n.Literal(type=found) | n.Attribute(type=Type() as found) | n.Property(type=Type() as found):
+                return found
+            case n.Now() | n.EventTime():
+                return Type.TIME
+            case n.TimeSince():
+                return Type.DURATION
+            case n.Aggregate():
+                return node.type if node.fn in ("min", "max", "first", "last") and node.type else Type.NUMBER
+            case n.Bucket():
+                return Type.NUMBER
+            case n.Negate(item=item) | n.If(then=item):
+                return self.facts(item).type
+            case n.Call():
+                same = node.fn in ("min", "max", "default", "abs", "lower", "upper")
+                return self.facts(node.args[0]).type if same else Type.NUMBER
+            case n.Arith():
+                return _type_of_arith(node.op, self.facts(node.left).type, self.facts(node.right).type)
+        return Type.BOOL
+
+    def _timed(self, node: n.Node) -> bool:
+        match node:
+            case n.Now() | n.TimeSince() | n.Held() | n.Sequence():
+                return True
+            case AtLeast() | SumAtLeast() | n.Aggregate():
+                return node.within is not None
+        return False
+
+    def _varying(self, node: n.Node) -> bool:
+        items: Iterable[n.Node] = ()
+        match node:
+            case n.Now() | n.TimeSince():
+                return True
+            case n.Arith():
+                items = (node.left, node.right)
+            case n.Negate():
+                items = (node.item,)
+            case n.Call():
+                items = node.args
+            case n.If():
+                items = (node.then, node.otherwise)
+        return any(self.facts(item).varying for item in items)
+
+    def _nullable(self, node: n.Node, parts: list[Facts]) -> bool:
+        match node:
+            case n.Attribute() | n.Property() | n.TimeSince():
+                return True
+            case n.Aggregate():
+                return node.fn not in ("count", "sum", "distinct")
+            case n.Arith():
+                exact = node.op in ("+", "-") and self._type(node) != Type.NUMBER
+                return not exact or any(part.nullable for part in parts)
+            case n.Call(fn="default"):
+                return all(part.nullable for part in parts)
+            case n.Call(fn="round"):
+                return True
+            case n.If():
+                return self.facts(node.then).nullable or self.facts(node.otherwise).nullable
+            case n.IsKnown() | n.IsTrue() | n.Held() | n.Sequence() | AtLeast() | SumAtLeast():
+                return False
+        return any(part.nullable for part in parts)
 
 
-def _count_thresholds(node: n.Aggregate, constant: float) -> tuple[n.Node, n.Node]:
-    """Return the conditions that a count is at least, and above, a constant."""
-
-    def reaches(least: int) -> n.Node:
-        if least <= 0:
-            return _TRUE
-        return AtLeast(event=node.event, where=node.where, within=node.within, path=node.path, least=least)
-
-    return reaches(math.ceil(constant)), reaches(math.floor(constant) + 1)
+def _identity(value: Any) -> Any:
+    """Return what tells values of a node's field apart: nodes by who they are, 0.0 from -0.0, 1 from true."""
+    if isinstance(value, n.Node):
+        return id(value)
+    if isinstance(value, tuple):
+        return tuple(_identity(part) for part in value)
+    return (type(value), repr(value)) if isinstance(value, float) else (type(value), value)
 
 
-def _sum_thresholds(node: n.Aggregate, constant: float) -> tuple[n.Node, n.Node]:
-    """Return the conditions that a sum is at least, and above, a constant; exact, as the double of a sum grows with it."""
-
-    def reaches(strictly: bool) -> n.Node:
-        low = -(high := int(abs(constant) * 2e6) + 2)
-        while high - low > 1:
-            middle = (low + high) // 2
-            value = float(middle) / 1e6
-            low, high = (low, middle) if (value > constant if strictly else value >= constant) else (middle, high)
-        assert node.path is not None
-        return SumAtLeast(event=node.event, where=node.where, within=node.within, path=node.path, least=high)
-
-    return reaches(False), reaches(True)
-
-
-def type_of(node: n.Node) -> Type:
-    """Return the type that a resolved expression yields."""
-    match node:
-        case n.Literal(type=found) | n.Attribute(type=Type() as found) | n.Property(type=Type() as found):
-            return found
-        case n.Now() | n.EventTime():
-            return Type.TIME
-        case n.TimeSince():
-            return Type.DURATION
-        case n.Aggregate():
-            return node.type if node.fn in ("min", "max", "first", "last") and node.type else Type.NUMBER
-        case n.Bucket():
-            return Type.NUMBER
-        case n.Negate():
-            return type_of(node.item)
-        case n.If():
-            return type_of(node.then)
-        case n.Call():
-            if node.fn in ("min", "max", "default", "abs", "lower", "upper"):
-                return type_of(node.args[0])
-            return Type.NUMBER
-        case n.Arith():
-            return _type_of_arith(node.op, type_of(node.left), type_of(node.right))
-    return Type.BOOL
+def _least_sum(constant: float, strictly: bool) -> int:
+    """Return the least whole number of millionths whose double reaches (or is above) a constant; doubles of sums grow with them."""
+    low = -(high := int(abs(constant) * 2e6) + 2)
+    while high - low > 1:
+        middle = (low + high) // 2
+        value = float(middle) / 1e6
+        low, high = (low, middle) if (value > constant if strictly else value >= constant) else (middle, high)
+    return high
 
 
 def _type_of_arith(op: n.ArithOp, left: Type, right: Type) -> Type:
@@ -136,50 +237,3 @@ def _type_of_arith(op: n.ArithOp, left: Type, right: Type) -> Type:
     if Type.DURATION in (left, right) and not (op == "/" and left == right):
         return Type.DURATION
     return Type.NUMBER
-
-
-def is_timed(node: n.Node) -> bool:
-    """Return whether the value can change without an event."""
-    match node:
-        case n.Now() | n.TimeSince() | n.Held() | n.Sequence():
-            return True
-        case AtLeast() | SumAtLeast() | n.Aggregate():
-            return node.within is not None
-    return any(is_timed(child) for child in n.children(node))
-
-
-def is_varying(node: n.Node) -> bool:
-    """Return whether the value is, or is cut out of, a straight line over time rather than a step."""
-    match node:
-        case n.Now() | n.TimeSince():
-            return True
-        case n.Arith():
-            return is_varying(node.left) or is_varying(node.right)
-        case n.Negate():
-            return is_varying(node.item)
-        case n.Call():
-            return any(is_varying(arg) for arg in node.args)
-        case n.If():
-            return is_varying(node.then) or is_varying(node.otherwise)
-    return False
-
-
-def nullable(node: n.Node) -> bool:
-    """Return whether the value can be unknown."""
-    match node:
-        case n.Attribute() | n.Property() | n.TimeSince():
-            return True
-        case n.Aggregate():
-            return node.fn not in ("count", "sum", "distinct")
-        case n.Arith():
-            exact = node.op in ("+", "-") and type_of(node) != Type.NUMBER
-            return not exact or nullable(node.left) or nullable(node.right)
-        case n.Call(fn="default"):
-            return nullable(node.args[0]) and nullable(node.args[1])
-        case n.Call(fn="round"):
-            return True
-        case n.If():
-            return nullable(node.then) or nullable(node.otherwise)
-        case n.IsKnown() | n.IsTrue() | n.Held() | n.Sequence() | AtLeast() | SumAtLeast():
-            return False
-    return any(nullable(child) for child in n.children(node))

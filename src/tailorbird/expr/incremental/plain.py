@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, Self
 
 from tailorbird.core.ids import BUCKET_PRIME, bucket_constants
 from tailorbird.expr import nodes as n
 from tailorbird.expr.calendar import DATE_PARTS
 from tailorbird.expr.incremental.cells import Cells
-from tailorbird.expr.incremental.lower import AtLeast, SumAtLeast, nullable, type_of
+from tailorbird.expr.incremental.lower import AtLeast, Facts, Forest, SumAtLeast
 from tailorbird.expr.incremental.source import Names, Source
 from tailorbird.expr.types import Type
 
 __all__ = ["Plain"]
 
 _PYTHON: Final = {"=": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_TEXT_TESTS: Final = {"contains": "{1} in {0}", "starts with": "{0}.startswith({1})", "ends with": "{0}.endswith({1})"}
 _INVERSE: Final = {"=": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 
 
@@ -26,18 +28,73 @@ class Plain:
     variables of what the function has already computed.
     """
 
-    def __init__(self, cells: Cells, names: Names, source: Source) -> None:
+    parameters = "x, now"
+
+    def __init__(self, forest: Forest, cells: Cells, names: Names, source: Source, uses: Mapping[int, int] | None = None) -> None:
+        self.forest = forest
         self.cells = cells
         self.names = names
         self.source = source
-        self.named: dict[n.Node, str] = {}
+        self.named: dict[int, str] = {}
+        self._uses = uses or {}
+        self._root: n.Node | None = None
+        self._shared: dict[tuple[int, bool | None], str] = {}
+
+    def facts(self, node: n.Node) -> Facts:
+        """Return what is known of a node."""
+        return self.forest.facts(node)
+
+    def is_shared(self, node: n.Node) -> bool:
+        """Return whether several conditions or values of the function contain the node."""
+        return self._uses.get(id(node), 0) > 1
+
+    def _placed(self, node: n.Node, want: bool | None, write: Callable[[], str]) -> str:
+        """Return the code that ``write`` gives; a variable for what is shared, a call for what lies too deep."""
+        if self.is_shared(node) and self._is_worth_sharing(node):
+            if (id(node), want) not in self._shared:
+                named, self.named = self.named, {}
+                with self.source.at_top():
+                    name = self._shared[id(node), want] = self.source.fresh()
+                    self.source.add(f"{name} = {write()}")
+                self.named = named
+            return self._shared[id(node), want]
+        if self.facts(node).cut and node is not self._root:
+            return self._outlined(node, str(want), lambda inner: inner.source.add(f"return {inner.truth_or_value(node, want)}"))
+        return write()
+
+    def truth_or_value(self, node: n.Node, want: bool | None) -> str:
+        """Return code of a truth, or with ``want`` None of the value."""
+        return self.value(node) if want is None else self.truth(node, want)
+
+    def _outlined(self, node: n.Node, mode: str, write: Callable[[Self], None]) -> str:
+        """Return code that calls a function of its own for a node."""
+
+        def written() -> Source:
+            inner = self.inner(node)
+            write(inner)
+            return inner.source
+
+        name = self.names.later((id(node), mode, self.parameters, type(self)), self.parameters, written)
+        return f"{name}({self.parameters})"
+
+    def inner(self, root: n.Node) -> Self:
+        """Return a compiler for a function that holds one node only."""
+        found = type(self)(self.forest, self.cells, self.names, Source())
+        found._root = root
+        return found
+
+    def _is_worth_sharing(self, node: n.Node) -> bool:
+        return self.facts(node).height > 2 or (isinstance(node, n.Aggregate) and node.within is not None)
 
     # -- truths -----------------------------------------------------------------------------------------------------
 
     def truth(self, node: n.Node, want: bool = True) -> str:
         """Return code that is true where the condition is ``want``."""
-        if node in self.named:
-            return f"({self.named[node]} is {want})"
+        if id(node) in self.named:
+            return f"({self.named[id(node)]} is {want})"
+        return self._placed(node, want, lambda: self._truth(node, want))
+
+    def _truth(self, node: n.Node, want: bool) -> str:
         match node:
             case n.Literal():
                 return str(node.value is want)
@@ -57,7 +114,7 @@ class Plain:
                 test = "{1} in {0}" if want else "{1} not in {0}"
                 return self._known([node.items, node.item], test)
             case n.IsKnown():
-                known = f"{self.value(node.item)} is not None" if nullable(node.item) else "True"
+                known = f"{self.value(node.item)} is not None" if self.facts(node.item).nullable else "True"
                 return f"({known})" if want else f"(not ({known}))"
             case n.IsTrue():
                 return self.truth(node.item) if want else f"(not {self.truth(node.item)})"
@@ -81,7 +138,7 @@ class Plain:
         guards, codes = [], []
         for item in items:
             code = self.value(item)
-            if nullable(item):
+            if self.facts(item).nullable:
                 name = code if code.isidentifier() else self.source.fresh()
                 guards.append(code if code == name else f"({name} := {code})")
                 code = name
@@ -90,16 +147,19 @@ class Plain:
 
     def _compare(self, node: n.Compare, want: bool) -> str:
         sign = (_PYTHON if want else _INVERSE)[node.op]
-        if sign == "==" and not (nullable(node.left) and nullable(node.right)):
+        if sign == "==" and not (self.facts(node.left).nullable and self.facts(node.right).nullable):
             return f"({self.value(node.left)} == {self.value(node.right)})"  # None equals nothing that is known
         return self._known([node.left, node.right], f"{{0}} {sign} {{1}}")
 
     def _in(self, node: n.In, want: bool) -> str:
-        options = self.names.constant(frozenset(constant_of(option) for option in node.options))
+        options = self._options(node)
         return f"({self.value(node.item)} in {options})" if want else self._known([node.item], f"{{0}} not in {options}")
 
+    def _options(self, node: n.In) -> str:
+        return self.names.constant(frozenset(constant_of(option) for option in node.options))
+
     def _text_test(self, node: n.TextTest, want: bool) -> str:
-        form = {"contains": "{1} in {0}", "starts with": "{0}.startswith({1})", "ends with": "{0}.endswith({1})"}[node.op]
+        form = _TEXT_TESTS[node.op]
         return self._known([node.text, node.part], form if want else f"not {form}")
 
     def _test(self, node: n.Node) -> str:
@@ -143,8 +203,11 @@ class Plain:
 
     def value(self, node: n.Node) -> str:
         """Return code of the value; None where it is unknown."""
-        if node in self.named:
-            return self.named[node]
+        if id(node) in self.named:
+            return self.named[id(node)]
+        return self._placed(node, None, lambda: self._value(node))
+
+    def _value(self, node: n.Node) -> str:
         match node:
             case n.Literal():
                 return self.names.constant(constant_of(node))
@@ -170,9 +233,22 @@ class Plain:
                 return self._call(node)
             case n.If():
                 return f"({self.value(node.then)} if {self.truth(node.condition)} else {self.value(node.otherwise)})"
-        if not nullable(node):
-            return self.truth(node)
-        return f"(True if {self.truth(node)} else False if {self.truth(node, False)} else None)"
+            case _ if not self.facts(node).nullable:
+                return self._truth(node, True)
+            case n.Not():
+                return self._or_none([node.item], "(not {0})")
+            case n.And() | n.Or():
+                word = "every" if isinstance(node, n.And) else "some"
+                return f"{word}(({', '.join(self.value(item) for item in node.items)},))"
+            case n.Compare():
+                return self._or_none([node.left, node.right], f"({{0}} {_PYTHON[node.op]} {{1}})")
+            case n.In():
+                return self._or_none([node.item], f"({{0}} in {self._options(node)})")
+            case n.TextTest():
+                return self._or_none([node.text, node.part], f"({_TEXT_TESTS[node.op]})")
+            case n.ListHas():
+                return self._or_none([node.items, node.item], "({1} in {0})")
+        raise TypeError(f"{type(node).__name__} is not a resolved node")
 
     def _or_none(self, items: list[n.Node], form: str) -> str:
         """Return code of a form over items, None where one of them is unknown."""
@@ -183,7 +259,7 @@ class Plain:
         return f"(None if {' or '.join(f'{guard} is None' for guard in guards)} else {code})"
 
     def _arith(self, node: n.Arith) -> str:
-        if type_of(node) == Type.NUMBER and type_of(node.left) == Type.NUMBER:
+        if self.facts(node).type == Type.NUMBER and self.facts(node.left).type == Type.NUMBER:
             if node.op != "/" or (isinstance(node.right, n.Literal) and node.right.value != 0):
                 result = self.source.fresh()
                 return self._or_none(

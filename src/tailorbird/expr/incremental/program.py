@@ -10,7 +10,7 @@ from tailorbird.expr import nodes as n
 from tailorbird.expr.evaluate import NEVER
 from tailorbird.expr.incremental.cells import Cells, HeldCell, event_types
 from tailorbird.expr.incremental.compile import compile_decisions, compile_folding, compile_held, compile_values, namespace
-from tailorbird.expr.incremental.lower import is_timed, lower
+from tailorbird.expr.incremental.lower import Forest
 
 __all__ = ["NEVER", "Change", "Program", "State"]
 
@@ -39,7 +39,7 @@ class State:
 
 
 Decide = Callable[[list[Any], list[int], set[str], int], list[Change]]
-Fold = Callable[[list[Any], Event], bool]
+Fold = Callable[[Event, list[Any]], bool]
 
 
 class Program:
@@ -54,8 +54,9 @@ class Program:
     """The event types that can change anything."""
 
     def __init__(self, conditions: Mapping[str, n.Node], values: Mapping[str, n.Node] | None = None) -> None:
-        self._conditions = {name: lower(node) for name, node in conditions.items()}
-        self._values = {name: lower(node) for name, node in (values or {}).items()}
+        self._forest = Forest()
+        self._conditions = {name: self._forest.lower(node) for name, node in conditions.items()}
+        self._values = {name: self._forest.lower(node) for name, node in (values or {}).items()}
         self._cells = Cells()
         for node in [*self._conditions.values(), *self._values.values()]:
             self._cells.require(node)
@@ -63,7 +64,8 @@ class Program:
         for name, node in self._conditions.items():
             for event in set(event_types(node)):
                 self._affected.setdefault(event, []).append(name)
-        self._timed = {name: place for place, name in enumerate(n_ for n_, node in self._conditions.items() if is_timed(node))}
+        timed = [name for name, node in self._conditions.items() if self._forest.facts(node).timed]
+        self._timed = {name: place for place, name in enumerate(timed)}
         # The last one never comes, so that the least of all is defined.
         self._dues = [0] * len(self._timed) + [NEVER]
         self._names = namespace(Change)
@@ -72,7 +74,7 @@ class Program:
         self.types = frozenset(self._affected) | value_types
         for cell in self._cells:
             if isinstance(cell, HeldCell):
-                compile_held(self._cells, self._names, cell)
+                compile_held(self._forest, self._cells, self._names, cell)
         self._folds: dict[str, Fold] = {}
         self._decisions: dict[str, Decide] = {}
         self._single: dict[str, Decide] = {}
@@ -99,8 +101,8 @@ class Program:
         if fold is None:
             if event.type not in self.types:
                 return True
-            fold = self._folds[event.type] = compile_folding(self._cells, self._names, event.type)
-        return fold(state.x, event)
+            fold = self._folds[event.type] = compile_folding(self._forest, self._cells, self._names, event.type)
+        return fold(event, state.x)
 
     def changes(self, state: State, event_type: str | None, now: int) -> list[Change]:
         """Return what became true or stopped being true at ``now``, and bring ``members`` and ``due`` up to date.
@@ -135,7 +137,8 @@ class Program:
 
     def _compile(self, names: list[str]) -> Decide:
         chosen = {name: (self._conditions[name], self._timed.get(name)) for name in names}
-        return compile_decisions(self._cells, self._names, chosen)
+        decide: Decide = compile_decisions(self._forest, self._cells, self._names, chosen)
+        return decide
 
     # -- values -----------------------------------------------------------------------------------------------------------
 
@@ -147,6 +150,6 @@ class Program:
         """Return several values at ``now``, in the order of the names; shared parts are computed once."""
         reader = self._readers.get(names)
         if reader is None:
-            reader = compile_values(self._cells, self._names, [self._values[name] for name in names])
+            reader = compile_values(self._forest, self._cells, self._names, [self._values[name] for name in names])
             self._readers[names] = reader
         return reader(state.x, now)

@@ -9,8 +9,8 @@ from typing import Any, Final
 from tailorbird.expr.evaluate import NEVER
 
 __all__ = [
-    "EMPTY_ATS", "EMPTY_SUMS", "PAST", "advance", "average", "consent", "distinct", "follow", "held", "insert_late", "insert_value",
-    "push_extreme", "summand", "sums_at_least", "trim", "value_after",
+    "EMPTY_ATS", "EMPTY_SUMS", "PAST", "advance", "average", "consent", "distinct", "every", "follow", "held", "insert_late",
+    "insert_value", "push_extreme", "some", "summand", "sums_at_least", "trim", "value_after",
 ]  # fmt: skip
 
 PAST: Final = -(2**62)
@@ -155,6 +155,16 @@ def consent(x: list[Any], slot: int, at: int, granted: bool, explicit: bool) -> 
         state[2] = at
         state[3] = state[1] > at
     x[slot] = state[3] if state[2] > PAST else state[0]
+
+
+def every(items: tuple[bool | None, ...]) -> bool | None:
+    """Return Kleene's conjunction."""
+    return False if False in items else None if None in items else True
+
+
+def some(items: tuple[bool | None, ...]) -> bool | None:
+    """Return Kleene's disjunction."""
+    return True if True in items else None if None in items else False
 
 
 Condition = Callable[[list[Any], int], tuple[bool, int]]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from tailorbird.expr import nodes as n
-from tailorbird.expr.incremental.lower import AtLeast, SumAtLeast, is_timed, is_varying, nullable, type_of
+from tailorbird.expr.incremental.cells import Cells
+from tailorbird.expr.incremental.lower import AtLeast, Forest, SumAtLeast
 from tailorbird.expr.incremental.plain import Plain, constant_of
+from tailorbird.expr.incremental.source import Names, Source
 from tailorbird.expr.types import Type
 
 __all__ = ["Timed"]
@@ -25,13 +28,44 @@ class Timed(Plain):
     ``decide`` writes statements that set two variables: the truth, and the instant before which it surely stays as it is.
     """
 
+    def __init__(self, forest: Forest, cells: Cells, names: Names, source: Source, uses: Mapping[int, int] | None = None) -> None:
+        super().__init__(forest, cells, names, source, uses)
+        self._decided: dict[tuple[int, bool], tuple[str, str]] = {}
+
     # -- truths -----------------------------------------------------------------------------------------------------
 
     def decide(self, node: n.Node, want: bool, truth: str, due: str) -> None:
         """Write statements that set ``truth`` to whether the condition is ``want``, and ``due`` to until when."""
-        if node in self.named or not is_timed(node):
+        if id(node) in self.named or not self.facts(node).timed:
             self.source.add(f"{truth} = {self.truth(node, want)}", f"{due} = NEVER")
-            return
+        elif self.is_shared(node) and self._is_costly(node):
+            code = self._decided_once(node, want)
+            self.source.add(f"{truth} = {code[0]}", f"{due} = {code[1]}")
+        elif self.facts(node).cut and node is not self._root:
+            call = self._outlined(node, f"decide {want}", lambda inner: inner.decide_alone(node, want))
+            self.source.add(f"{truth}, {due} = {call}")
+        else:
+            self._decide(node, want, truth, due)
+
+    def _is_costly(self, node: n.Node) -> bool:
+        return not (isinstance(node, AtLeast) and node.least == 1)
+
+    def _decided_once(self, node: n.Node, want: bool) -> tuple[str, str]:
+        """Decide what several conditions contain at the top of the function; return its two variables."""
+        if (id(node), want) not in self._decided:
+            named, self.named = self.named, {}
+            with self.source.at_top():
+                found = self._decided[id(node), want] = self.source.fresh("t"), self.source.fresh("d")
+                self._decide(node, want, *found)
+            self.named = named
+        return self._decided[id(node), want]
+
+    def decide_alone(self, node: n.Node, want: bool = True) -> None:
+        """Write the body of a function that returns ``(truth, due)``."""
+        self.decide(node, want, "truth", "due")
+        self.source.add("return truth, due")
+
+    def _decide(self, node: n.Node, want: bool, truth: str, due: str) -> None:
         match node:
             case n.Not():
                 self.decide(node.item, not want, truth, due)
@@ -59,12 +93,12 @@ class Timed(Plain):
                 duration = self.names.constant(node.duration)
                 self.source.add(f"{truth}, {due} = held({held.function}, x, {held.slot}, {duration}, now)")
                 self._invert(want, truth)
-            case n.Compare() if is_varying(node.left) or is_varying(node.right):
+            case n.Compare() if self.facts(node.left).varying or self.facts(node.right).varying:
                 self._decide_crossing(node, want, truth, due)
-            case n.In() if is_varying(node.item):
+            case n.In() if self.facts(node.item).varying:
                 options = self.names.constant(tuple(constant_of(option) for option in node.options))
                 self.source.add(f"{truth}, {due} = in_options({self.varying(node.item)}, {options}, {want}, now)")
-            case n.IsKnown() if is_varying(node.item):
+            case n.IsKnown() if self.facts(node.item).varying:
                 item = self.varying(node.item)
                 self.source.add(f"{truth} = {item}[0] is {'not ' if want else ''}None", f"{due} = {item}[4]")
             case _:
@@ -79,8 +113,8 @@ class Timed(Plain):
 
         What decides it alone stays decided at least as long as the longest of those; what needs all, as the shortest.
         """
-        still = [self.truth(item, want) for item in items if not is_timed(item)]
-        timed = [item for item in items if is_timed(item)]
+        still = [self.truth(item, want) for item in items if not self.facts(item).timed]
+        timed = [item for item in items if self.facts(item).timed]
         settled = f"not ({' and '.join(still)})" if conjunction else " or ".join(still)
         if still:
             self.source.add(f"if {settled}:", f"    {truth} = {not conjunction}", f"    {due} = NEVER", "else:")
@@ -139,9 +173,9 @@ class Timed(Plain):
 
     def _name(self, node: n.Node) -> list[str]:
         """Compute a timed value that changes in steps into a variable; return the names of its dues."""
-        if node in self.named or not is_timed(node):
+        if id(node) in self.named or not self.facts(node).timed:
             return []
-        self.named[node], dues = self.step(node)
+        self.named[id(node)], dues = self.step(node)
         return dues
 
     def _earliest(self, dues: list[str]) -> str:
@@ -151,7 +185,11 @@ class Timed(Plain):
 
     def step(self, node: n.Node) -> tuple[str, list[str]]:
         """Write statements that compute a timed value; return its variable and the variables of its dues."""
-        if is_varying(node):
+        if self.facts(node).cut and node is not self._root:
+            name, due = self.source.fresh(), self.source.fresh("d")
+            self.source.add(f"{name}, {due} = {self._outlined(node, 'step', lambda inner: inner.step_alone(node))}")
+            return name, [due]
+        if self.facts(node).varying:
             moving = self.varying(node)
             name, due = self.source.fresh(), self.source.fresh("d")
             self.source.add(f"{name} = {moving}[0]", f"{due} = {moving}[4]")
@@ -161,8 +199,18 @@ class Timed(Plain):
                 return self._step_aggregate(node)
             case n.If():
                 return self._step_if(node)
-        if type_of(node) == Type.BOOL and not isinstance(node, n.Call):
-            return self._step_truth(node)
+            case n.Compare() if self.facts(node.left).varying or self.facts(node.right).varying:
+                left, right = self.varying(node.left), self.varying(node.right)
+                decided = f"compared({self.names.constant(node.op)}, {left}, {right}, now)"
+                return self._step_decided(decided, f"{left}[0] is None or {right}[0] is None")
+            case n.In() if self.facts(node.item).varying:
+                item = self.varying(node.item)
+                options = self.names.constant(tuple(constant_of(option) for option in node.options))
+                return self._step_decided(f"in_options({item}, {options}, True, now)", f"{item}[0] is None")
+        if self.facts(node).type == Type.BOOL and not self.facts(node).nullable:
+            name, due = self.source.fresh("t"), self.source.fresh("d")
+            self.decide(node, True, name, due)
+            return name, [due]
         before, dues = dict(self.named), []
         for child in n.children(node):
             dues += self._name(child)
@@ -170,6 +218,11 @@ class Timed(Plain):
         self.source.add(f"{name} = {self.value(node)}")
         self.named = before
         return name, dues
+
+    def step_alone(self, node: n.Node) -> None:
+        """Write the body of a function that returns ``(value, due)``."""
+        value, dues = self.step(node)
+        self.source.add(f"return {value}, {self._earliest(dues)}")
 
     def _step_aggregate(self, node: n.Aggregate) -> tuple[str, list[str]]:
         name, due, place = self.source.fresh(), self.source.fresh("d"), self.source.fresh()
@@ -198,19 +251,15 @@ class Timed(Plain):
         self.decide(node.condition, True, chosen, until)
         for head, branch in ((f"if {chosen}:", node.then), ("else:", node.otherwise)):
             with self.source.block(head):
-                code, dues = self.step(branch) if is_timed(branch) else (self.value(branch), [])
+                code, dues = self.step(branch) if self.facts(branch).timed else (self.value(branch), [])
                 self.source.add(f"{name} = {code}", f"{due} = {self._earliest(dues)}")
         return name, [until, due]
 
-    def _step_truth(self, node: n.Node) -> tuple[str, list[str]]:
-        true, due = self.source.fresh("t"), self.source.fresh("d")
-        self.decide(node, True, true, due)
-        if not nullable(node):
-            return true, [due]
-        false, other, name = self.source.fresh("t"), self.source.fresh("d"), self.source.fresh()
-        self.decide(node, False, false, other)
-        self.source.add(f"{name} = True if {true} else False if {false} else None")
-        return name, [due, other]
+    def _step_decided(self, decided: str, unknown: str) -> tuple[str, list[str]]:
+        """Write a comparison of moving values as a value of its own."""
+        name, due = self.source.fresh("t"), self.source.fresh("d")
+        self.source.add(f"{name}, {due} = {decided}", f"if {unknown}: {name} = None")
+        return name, [due]
 
     # -- values that move ---------------------------------------------------------------------------------------------
 
@@ -226,7 +275,7 @@ class Timed(Plain):
 
     def _line(self, node: n.Node) -> Line | None:
         """Return a time or duration as a line of whole milliseconds, None when it is of another shape."""
-        if type_of(node) not in _WHOLE:
+        if self.facts(node).type not in _WHOLE:
             return None
         match node:
             case n.Literal():
@@ -244,7 +293,7 @@ class Timed(Plain):
                     return None
                 by = 1 if node.op == "+" else -1
                 return left[0] + [(by * sign, part) for sign, part in right[0]], left[1] + by * right[1], left[2] + by * right[2]
-        return None if is_varying(node) else ([(1, node)], 0, 0)
+        return None if self.facts(node).varying else ([(1, node)], 0, 0)
 
     def _decide_line(self, op: n.CompareOp, line: Line, truth: str, due: str) -> None:
         """Write ``line op 0``, exact to the millisecond."""
@@ -260,7 +309,7 @@ class Timed(Plain):
                 dues += self._name(part)
                 code = self.value(part)
                 name = code if code.isidentifier() else self.source.fresh()
-                if nullable(part):
+                if self.facts(part).nullable:
                     known.append(f"({name} := {code}) is not None" if name != code else f"{name} is not None")
                 elif name != code:
                     self.source.add(f"{name} = {code}")
@@ -294,6 +343,10 @@ class Timed(Plain):
     def varying(self, node: n.Node) -> str:
         """Write statements that compute a moving value; return its variable (see the module ``varying``)."""
         name = self.source.fresh("m")
+        if self.facts(node).cut and node is not self._root:
+            write = lambda inner: inner.source.add(f"return {inner.varying(node)}")  # noqa: E731
+            self.source.add(f"{name} = {self._outlined(node, 'varying', write)}")
+            return name
         match node:
             case n.Now():
                 code = "since(0, now)"
@@ -301,13 +354,13 @@ class Timed(Plain):
                 latest = self.source.fresh()
                 self.source.add(f"{latest} = x[{self.cells.of(node).slot}]")
                 code = f"since({latest} if {latest} > PAST else None, now)"
-            case _ if not is_varying(node):
-                value, dues = self.step(node) if is_timed(node) else (self.value(node), [])
+            case _ if not self.facts(node).varying:
+                value, dues = self.step(node) if self.facts(node).timed else (self.value(node), [])
                 code = f"fixed({value}, {self._earliest(dues)})"
             case n.Arith():
                 code = f"moved({self.names.constant(node.op)}, {self.varying(node.left)}, {self.varying(node.right)})"
             case n.Negate():
-                zero = self.names.constant(0.0 if type_of(node) == Type.NUMBER else 0)
+                zero = self.names.constant(0.0 if self.facts(node).type == Type.NUMBER else 0)
                 code = f"moved({self.names.constant('-')}, fixed({zero}), {self.varying(node.item)})"
             case n.Call():
                 items = ", ".join([self.varying(arg) for arg in node.args])
