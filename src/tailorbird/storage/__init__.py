@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tailorbird.storage.batch import attach_columns
 from tailorbird.storage.sql.store import SqlStore
 
 __all__ = ["open_store"]
@@ -9,4 +10,6 @@ __all__ = ["open_store"]
 
 def open_store(url: str) -> SqlStore:
     """Open the store at a URL: a file's path, ``sqlite:///path``, ``:memory:`` or ``postgresql://…``."""
-    return SqlStore(url)
+    store = SqlStore(url)
+    attach_columns(store)
+    return store

@@ -60,7 +60,7 @@ def read_names(
             return f"{one.kind} {one.value!r} names nobody" if is_placeholder(one.kind, one.value) else (one,)
         return normalise_all(dict(zip(kinds, values, strict=True)), profile_kind=profile_kind, region=region)
     except InvalidEvent as error:
-        return error.message
+        return " ".join(error.message.split())
 
 
 def find_or_create(
@@ -105,7 +105,8 @@ class _Book:
             return row.profile, row.origin
         if len(names) == 1 and not self.rule.ignore:
             return self._create(names[0])
-        resolution = resolve(names, self.found, self.held, self.rule)
+        known = {name: self.found[name] for name in names if name in self.found}
+        resolution = resolve(names, known, self.held, self.rule)
         if resolution.joins:
             return "its identifiers belong to different profiles, which this row would merge: send it through the API, or merge them first"
         key = resolution.profile

@@ -62,7 +62,7 @@ def write_rejected(staged: Staged, path: Path | None) -> tuple[int, dict[str, in
 
 
 def _write(staged: Staged, path: Path) -> None:
-    columns = ["c0"] if staged.format == "jsonl" else [f"c{i}::VARCHAR" for i in range(len(staged.names))]
+    columns = ["text"] if staged.format == "jsonl" else [f"c{i}::VARCHAR" for i in range(len(staged.names))]
     rows = staged.con.execute(
         f"SELECT r.line, r.reason, {', '.join('s.' + c for c in columns)} FROM rejected r JOIN staged s USING (line) ORDER BY line"  # noqa: S608
     ).fetchall()

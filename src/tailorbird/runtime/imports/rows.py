@@ -196,7 +196,7 @@ class Rows:
         )
         answers = Path(self.staged.scratch.name) / "people.csv"
         with answers.open("w", encoding="utf-8", newline="") as file:
-            out = csv.writer(file)
+            out = csv.writer(file, lineterminator="\n")
             for batch in batches(self.con.cursor().execute("SELECT n, who FROM whos ORDER BY place, who"), _PEOPLE):
                 self._name_batch(batch, bulk, out)
         self.con.execute(

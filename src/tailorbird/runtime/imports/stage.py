@@ -167,17 +167,17 @@ class Staged:
             except duckdb.Error:
                 loaded = False
         if loaded:
-            self.con.execute("CREATE VIEW lines AS SELECT rowid + 1 AS line, c0 FROM raw WHERE trim(c0) <> ''")
+            self.con.execute("CREATE VIEW lines AS SELECT rowid + 1 AS line, c0 AS text FROM raw WHERE trim(c0) <> ''")
         else:
             self._clean_jsonl()
+        # What is no JSON must never reach a function of JSON: filters may be evaluated in any order.
+        self.con.execute("CREATE TABLE whole AS SELECT line, text, CASE WHEN json_valid(text) THEN text END AS json FROM lines")
         self.con.execute(
-            "CREATE VIEW staged AS SELECT line, c0, CASE WHEN NOT json_valid(c0) THEN 'the line is not JSON' "
-            "WHEN json_type(c0) <> 'OBJECT' THEN 'the line is not a JSON object' "
-            "WHEN contains(c0, '\\u0000') THEN 'it holds a NUL character' END AS reason FROM lines"
+            "CREATE VIEW staged AS SELECT line, text, CASE WHEN json_type(json) = 'OBJECT' THEN json ELSE '{}' END AS c0, "
+            "CASE WHEN json IS NULL THEN 'the line is not JSON' WHEN json_type(json) <> 'OBJECT' THEN 'the line is not a JSON object' "
+            "WHEN contains(json, '\\u0000') THEN 'it holds a NUL character' END AS reason FROM whole"
         )
-        found = self.con.execute(
-            "SELECT DISTINCT unnest(json_keys(c0)) FROM lines WHERE json_valid(c0) AND json_type(c0) = 'OBJECT'"
-        ).fetchall()
+        found = self.con.execute("SELECT DISTINCT unnest(json_keys(c0)) FROM staged").fetchall()
         self.names = sorted(name for (name,) in found)
         if not self.names:
             raise InvalidInput(f"{self.path.name} holds no JSON object.", hint="JSONL is one JSON object a line.")
@@ -192,7 +192,7 @@ class Staged:
                     self.broken.append(record)
         self.con.execute(
             "CREATE TABLE lines AS SELECT * FROM read_csv(?, auto_detect=false, header=false, delim='\x1f', quote='', escape='', "
-            "max_line_size=4000000, columns={'line': 'BIGINT', 'c0': 'VARCHAR'})",
+            "max_line_size=4000000, columns={'line': 'BIGINT', 'text': 'VARCHAR'})",
             [str(clean)],
         )
         clean.unlink()
@@ -286,14 +286,6 @@ class Staged:
                 if number >= last:
                     break
         return found
-
-    def raw(self, number: int) -> dict[str, Any]:
-        """Return a staged record as a person would recognise it, for the report of rejected rows."""
-        columns = "c0" if self.format == "jsonl" else ", ".join(f"c{i}::VARCHAR" for i in range(len(self.names)))
-        row = self.con.execute(f"SELECT {columns} FROM staged WHERE line = ?", [number]).fetchone()  # noqa: S608
-        if row is None:
-            return {}
-        return {"text": row[0]} if self.format == "jsonl" else dict(zip(self.names, row, strict=True))
 
     def _pointer(self, column: str) -> str:
         keys = [column] if column in self.names else column.split(".")

@@ -132,11 +132,10 @@ class SqliteTransaction:
         fixed = tuple(constants.values())
         head = f"INSERT INTO event ({', '.join(names)}) VALUES "  # noqa: S608
         added = 0
-        for start, count in ((0, len(rows) - len(rows) % _TOGETHER), (len(rows) - len(rows) % _TOGETHER, len(rows) % _TOGETHER)):
-            together = _TOGETHER if start == 0 else 1
-            width = len(columns)
+        width, whole = len(columns), len(rows) - len(rows) % _TOGETHER
+        for start, end, together in ((0, whole, _TOGETHER), (whole, len(rows), 1)):
             places = ", ".join(_numbered(names, columns, constants, i * width, together * width) for i in range(together))
-            values = ((*chain.from_iterable(rows[i : i + together]), *fixed) for i in range(start, start + count, together))
+            values = ((*chain.from_iterable(rows[i : i + together]), *fixed) for i in range(start, end, together))
             before = self._raw.total_changes
             self._raw.executemany(f"{head}{places} ON CONFLICT (id) DO NOTHING", values)
             added += self._raw.total_changes - before

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tailorbird.expr.check import type_of
 from tailorbird.expr.nodes import Node
 from tailorbird.expr.sql import (
     POSTGRES_FUNCTIONS,
@@ -16,6 +17,7 @@ from tailorbird.expr.sql import (
     compile_values,
     compile_wakes,
     prepare_sqlite,
+    read_value,
 )
 from tailorbird.storage.sql.database import Database
 
@@ -58,7 +60,11 @@ class SqlBatch:
         if not expressions or not profiles:
             return {key: {} for key in profiles}
         query = compile_values(expressions, instant, self._dialect, profiles=list(profiles))
-        return {row[0]: dict(zip(expressions, row[1:], strict=True)) for row in self._rows(query)}
+        types = [type_of(node) for node in expressions.values()]
+        return {
+            row[0]: {name: read_value(raw, type) for name, raw, type in zip(expressions, row[1:], types, strict=True)}
+            for row in self._rows(query)
+        }
 
     def tables(self, conditions: Mapping[str, Node], instant: int, *, kind: str = "person") -> dict[str, list[int]]:
         """Return the members of many conditions in one pass."""
