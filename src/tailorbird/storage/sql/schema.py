@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from sqlalchemy import JSON, BigInteger, Column, Identity, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
 __all__ = [
-    "VERSION", "api_key", "definition", "event", "flow", "identifier", "membership", "merge", "meta", "metadata", "outbox",
+    "UPGRADES", "VERSION", "api_key", "definition", "event", "flow", "identifier", "membership", "merge", "meta", "metadata", "outbox",
     "profile", "reply", "timer",
 ]  # fmt: skip
 
-VERSION = 1
+VERSION: Final = 1
 """The version of this schema; a database says in ``meta`` which one it has."""
+
+UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {}
+"""The statements that bring a database from version n - 1 to n; run in order, in one transaction, when it is opened."""
 
 metadata = MetaData()
 

@@ -73,16 +73,12 @@ class SqlStore(Reading):
     # ---- units
     def commit(self, unit: Unit) -> bool:
         """Write a unit durably; False (nothing written) when another process wrote since this store last did."""
-        with self._database.writing_as_last() as connection:
-            if connection is None:
-                return False
-            write_unit(_raw(connection), unit, postgres=self.postgres)
-            return True
+        return self._database.write_as_last(lambda raw: write_unit(raw, unit, postgres=self.postgres))
 
     def claim(self) -> bool:
         """Become the last writer; False when another process wrote since this store last did."""
-        with self._database.writing_as_last() as connection:
-            return connection is not None
+        with self._database.writing_raw_as_last() as raw:
+            return raw is not None
 
     def set_meta(self, key: str, value: str) -> None:
         """Set a key of the table of small things."""

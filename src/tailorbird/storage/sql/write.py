@@ -18,7 +18,12 @@ from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Event
 from tailorbird.core.profile import Profile
 from tailorbird.ports import Unit
 
-__all__ = ["write_flows", "write_unit"]
+__all__ = ["CATCH_UP", "write_flows", "write_unit"]
+
+CATCH_UP: Final = (
+    "SELECT setval(pg_get_serial_sequence('event', 'seq'), (SELECT coalesce(max(seq), 0) FROM event) + 1, false)"
+)
+"""Brings PostgreSQL's sequence of event numbers past those that are taken."""
 
 _CHUNKS: Final = (256, 32, 4, 1)
 _encoder = msgspec.json.Encoder()
@@ -99,7 +104,7 @@ def write_unit(raw: Any, unit: Unit, *, postgres: bool) -> None:
     if unit.updated_actions:
         put(raw, _UPDATED_ACTIONS, [_action_row(a) for a in {a.key: a for a in unit.updated_actions}.values()])
     if unit.merges:
-        put(raw, _MERGES, [msgspec.structs.astuple(m) for m in unit.merges])
+        put(raw, _MERGES, [msgspec.structs.astuple(m) for m in {m.id: m for m in unit.merges}.values()])
 
 
 def write_flows(raw: Any, rows: Sequence[tuple[str, int, int, int]], *, postgres: bool) -> None:
@@ -116,12 +121,9 @@ def _put_events(raw: Any, events: Sequence[Event], put: Any, postgres: bool) -> 
     numbered = [row for row in rows if row[0]]
     if numbered:
         put(raw, _EVENTS, numbered)
-        if postgres:
-            highest = max(row[0] for row in numbered)
-            raw.execute(
-                "SELECT setval(pg_get_serial_sequence('event', 'seq'), greatest(%s, (SELECT max(seq) FROM event)))", (highest,)
-            )
     if len(numbered) < len(rows):
+        if postgres:  # units are numbered by the loop: the sequence has to catch up with them before it is asked
+            raw.execute(CATCH_UP)
         put(raw, _EVENTS_WITHOUT_SEQ, [row[1:] for row in rows if not row[0]])
     flows: dict[tuple[str, int], list[int]] = {}
     for event in events:
