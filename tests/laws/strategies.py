@@ -32,7 +32,14 @@ SPAN = 40
 EVENTS = ("a", "b", "Order Completed")
 TEXTS = ("", "x", "FR", "Ünïcode ß", "axb", "pro", "2")
 NUMBERS = (0.0, 1.0, 2.0, 2.5, -1.0, 0.1, 3.0, 10.0, 1e6, -0.0000005, 1e13)
-TIMES = ("2023-11-14T22:13:20Z", "2023-11-14T22:13:30.500Z", "2023-11-15", "2023-11-14 22:13", "2023-11-14T23:13:40+01:00", "2023-02-30")
+TIMES = (
+    "2023-11-14T22:13:20Z",
+    "2023-11-14T22:13:30.500Z",
+    "2023-11-15",
+    "2023-11-14 22:13",
+    "2023-11-14T23:13:40+01:00",
+    "2023-02-30",
+)
 PATHS: dict[Type, tuple[tuple[str, ...], ...]] = {
     Type.NUMBER: (("n",), ("o", "n"), ("s",)),
     Type.TEXT: (("s",), ("o", "s"), ("n",)),
@@ -67,7 +74,25 @@ def _objects() -> list[dict[str, Any]]:
         "l": [["x"], [], ["x", "FR"], ["FR", 1, "pro"]],
         "o": [{"n": 2, "s": "x"}, {"n": 1}, {"s": "FR"}, {}],
     }
-    odd = [None, True, "1", "x", 3, -0.0, 1e12, 1.5e12, 1e15, 2e15, -0.0000005, [], ["x"], {}, {"n": "x", "s": 2}, 10**30, "2023-13-01"]
+    odd = [
+        None,
+        True,
+        "1",
+        "x",
+        3,
+        -0.0,
+        1e12,
+        1.5e12,
+        1e15,
+        2e15,
+        -0.0000005,
+        [],
+        ["x"],
+        {},
+        {"n": "x", "s": 2},
+        10**30,
+        "2023-13-01",
+    ]
     chance = Random(7)
     found: list[dict[str, Any]] = [{}, {"n": 1}, {"s": "x"}, {"n": 2, "s": "FR", "f": True}]
     for place in range(90):
@@ -89,9 +114,13 @@ def facts(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """The type and the data of one event."""
     kind = draw(st.sampled_from([*EVENTS, *EVENTS, PROFILE_UPDATED, PROFILE_UPDATED, "tag", "member", "consent", "other"]))
     if kind == PROFILE_UPDATED:
-        return kind, draw(st.one_of(objects().map(lambda o: {"attributes": o}), st.sampled_from([{}, {"attributes": None}, {"attributes": 3}])))
+        return kind, draw(
+            st.one_of(objects().map(lambda o: {"attributes": o}), st.sampled_from([{}, {"attributes": None}, {"attributes": 3}]))
+        )
     if kind == "tag":
-        return draw(st.sampled_from([TAG_ADDED, TAG_REMOVED])), draw(st.sampled_from([{"tag": "vip"}, {"tag": "new"}, {}, {"tag": 1}]))
+        return draw(st.sampled_from([TAG_ADDED, TAG_REMOVED])), draw(
+            st.sampled_from([{"tag": "vip"}, {"tag": "new"}, {}, {"tag": 1}])
+        )
     if kind == "member":
         return draw(st.sampled_from([MEMBER_ADDED, MEMBER_REMOVED])), {"segment": "list"}
     if kind == "consent":
@@ -104,7 +133,9 @@ def facts(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 @st.composite
 def arrivals(draw: st.DrawFn, max_size: int = 12) -> list[Event]:
     """Events in order of arrival: ``seq`` grows, ``at`` need not, times repeat, and so may ids."""
-    moments = draw(st.lists(st.tuples(st.integers(0, SPAN), st.sampled_from([0, 0, 0, 1, 500]), st.integers(0, 11)), max_size=max_size))
+    moments = draw(
+        st.lists(st.tuples(st.integers(0, SPAN), st.sampled_from([0, 0, 0, 1, 500]), st.integers(0, 11)), max_size=max_size)
+    )
     if draw(st.booleans()):
         moments.sort(key=lambda moment: moment[:2])
     events: list[Event] = []
@@ -276,7 +307,9 @@ def composed(draw: st.DrawFn, kind: Type, part: Any) -> n.Node:
         case "negate":
             return n.Negate(item=part(kind))
         case "extreme":
-            return n.Call(fn=draw(st.sampled_from(["min", "max"])), args=tuple(part(kind) for _ in range(draw(st.integers(2, 3)))))
+            return n.Call(
+                fn=draw(st.sampled_from(["min", "max"])), args=tuple(part(kind) for _ in range(draw(st.integers(2, 3))))
+            )
         case "round":
             digits = n.Literal(value=float(draw(st.integers(0, 6))), type=Type.NUMBER)
             return n.Call(fn="round", args=(part(kind), digits) if draw(st.booleans()) else (part(kind),))
@@ -328,7 +361,9 @@ def tests(draw: st.DrawFn, scope: str = "free", depth: int = 3) -> n.Node:
             kind = draw(st.sampled_from([Type.NUMBER, Type.TEXT, Type.TIME, Type.DURATION]))
             return n.In(item=part(kind), options=tuple(draw(literals(kind)) for _ in range(draw(st.integers(1, 3)))))
         case "text":
-            return n.TextTest(op=draw(st.sampled_from(["contains", "starts with", "ends with"])), text=part(Type.TEXT), part=part(Type.TEXT))
+            return n.TextTest(
+                op=draw(st.sampled_from(["contains", "starts with", "ends with"])), text=part(Type.TEXT), part=part(Type.TEXT)
+            )
         case "has":
             return n.ListHas(items=part(Type.TEXTS), item=part(Type.TEXT))
         case "known":

@@ -97,12 +97,16 @@ def test_nothing_changes_before_the_predicted_instant(data: st.DataObject) -> No
         assert state.due > now
         end = min(state.due - 1, now + 10**14)
         for place, instant in enumerate(changes(node, history, now, end)):
-            assert (evaluate(node, history, instant) is True) is truth, f"T0+{now - T0} due T0+{state.due - T0} but changes at T0+{instant - T0}"
+            assert (evaluate(node, history, instant) is True) is truth, (
+                f"T0+{now - T0} due T0+{state.due - T0} but changes at T0+{instant - T0}"
+            )
             if place > 50:
                 break
         if end > now:
             for instant in (end, data.draw(st.integers(now, end))):
-                assert (evaluate(node, history, instant) is True) is truth, f"T0+{now - T0} due T0+{state.due - T0} but not at T0+{instant - T0}"
+                assert (evaluate(node, history, instant) is True) is truth, (
+                    f"T0+{now - T0} due T0+{state.due - T0} but not at T0+{instant - T0}"
+                )
         if state.due >= NEVER:
             break
         now = min(state.due, now + 10**14)

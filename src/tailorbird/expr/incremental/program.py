@@ -123,6 +123,10 @@ class Program:
             state.due = min(state.dues)
         return found
 
+    def affected(self, event_type: str) -> tuple[str, ...]:
+        """Return the names of the conditions that events of a type can change."""
+        return tuple(self._affected.get(event_type, ()))
+
     def _due(self, state: State, event_type: str, now: int) -> list[Change]:
         """Look at the conditions that are due and that the event type does not bring up anyway."""
         found: list[Change] = []
