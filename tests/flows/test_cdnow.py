@@ -6,15 +6,19 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from math import isclose
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from tailorbird.core.context import ManualClock
+from tailorbird.core.ids import profile_id
 from tailorbird.core.profile import Identifier
 from tailorbird.definitions import lifecycle
 from tailorbird.definitions.catalog import Catalog
+from tailorbird.engine import Engine
 from tailorbird.features.values import values_as_of
 from tailorbird.ports import Store
 from tailorbird.runtime.imports import import_events
@@ -25,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "cdnow"
 ORDERS = Path(os.environ.get("TAILORBIRD_CDNOW") or ROOT.parent / "shared" / "data" / "cdnow" / "orders.csv")
 DATES = ("1997-04-01", "1997-11-15", "1998-07-01")
+LATER = "1998-09-01"
 
 pytestmark = [
     pytest.mark.skipif(not ORDERS.exists(), reason=f"{ORDERS} is not there; name the file with TAILORBIRD_CDNOW"),
@@ -62,16 +67,25 @@ def instant(date: str) -> int:
     return int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp() * 1000)
 
 
+@cache
+def plain(date: str) -> duckdb.DuckDBPyConnection:
+    """What plain SQL over the file knows of everybody as of a date, in the table ``people``."""
+    connection = duckdb.connect()
+    source = PEOPLE.format(date=date, file=str(ORDERS).replace("'", "''"))
+    connection.execute(f"CREATE TABLE people AS {source}")
+    return connection
+
+
+@cache
 def people(date: str) -> dict[str, dict[str, float]]:
-    found = duckdb.sql(PEOPLE.format(date=date, file=str(ORDERS).replace("'", "''")))
-    rows = (dict(zip(found.columns, row, strict=True)) for row in found.fetchall())
+    found = plain(date).execute("SELECT * FROM people")
+    columns = [item[0] for item in found.description or ()]
+    rows = (dict(zip(columns, row, strict=True)) for row in found.fetchall())
     return {str(row.pop("customer_id")): row for row in rows}
 
 
 def expected(date: str, condition: str) -> set[str]:
-    source = PEOPLE.format(date=date, file=str(ORDERS).replace("'", "''"))
-    found = duckdb.sql(f"SELECT customer_id FROM ({source}) WHERE {condition}")  # noqa: S608
-    return {row[0] for row in found.fetchall()}
+    return {row[0] for row in plain(date).execute(f"SELECT customer_id FROM people WHERE {condition}").fetchall()}  # noqa: S608
 
 
 @dataclass
@@ -94,6 +108,45 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     }
     yield Shop(store, plan.catalog, names)
     store.close()
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The same through the façade, two months later: everybody who had to leave or enter did so by timers alone."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('cdnow') / 'engine.db'}"
+    with Engine.open(url, clock=ManualClock(instant(DATES[-1]))) as opened:
+        assert opened.import_events(ORDERS).loaded == 69_659
+        opened.apply(EXAMPLE / "definitions")
+        opened.advance_to(LATER)
+        yield opened
+
+
+@pytest.mark.parametrize("segment", SEGMENTS)
+def test_two_months_of_timers_leave_exactly_the_members_that_plain_sql_finds(engine: Engine, segment: str) -> None:
+    found: set[str] = set()
+    after = None
+    while True:
+        page = engine.members(segment, after=after, limit=5_000)
+        found |= {member.id for member in page.members}
+        after = page.next
+        if after is None:
+            break
+    assert found == {profile_id("external_id", name) for name in expected(LATER, SEGMENTS[segment])}
+
+
+@pytest.mark.parametrize("date", DATES)
+def test_an_expression_about_everybody_as_of_a_date_counts_what_plain_sql_counts(engine: Engine, date: str) -> None:
+    for segment in ("champions", "win_back"):
+        assert engine.evaluate(f'member_of("{segment}")', as_of=date).count == len(expected(date, SEGMENTS[segment]))
+    bought = engine.evaluate("sum(order.placed.amount, within 90d) > 100", as_of=date)
+    assert bought.count == len(expected(date, "spend_90d > 100"))
+
+
+@pytest.mark.parametrize("date", DATES)
+def test_the_features_of_one_customer_as_of_a_date(engine: Engine, date: str) -> None:
+    for name in ("00004", "11111", "23570"):
+        values = engine.features(name, as_of=date)
+        assert {key: pytest.approx(values[key]) for key in FEATURES} == {key: people(date)[name][key] for key in FEATURES}
 
 
 def test_every_customer_is_one_profile(shop: Shop) -> None:

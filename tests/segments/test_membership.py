@@ -82,13 +82,14 @@ def test_history_tells_size_and_flows_step_by_step(store: Store) -> None:
     before = store.segment_sizes()["some"]
     fill(store, NOW - DAY, some="country = 'IT'")
     after = store.segment_sizes()["some"]
-    points = history(store, "some", since=NOW - 5 * DAY, until=NOW + DAY, step=DAY, now=NOW)
+    points = history(store, "some", since=NOW - 5 * DAY, until=NOW + 9 * DAY, step=DAY, now=NOW)
     assert [(p.size, p.entered, p.exited) for p in points] == [
         (0, 0, 0), (0, 0, 0), (before, before, 0), (before, 0, 0), (after, after, before), (after, 0, 0),
     ]  # fmt: skip
     assert [p.at for p in points] == [NOW + n * DAY for n in range(-5, 1)]
     earlier = history(store, "some", since=NOW - 4 * DAY, until=NOW - 2 * DAY, step=DAY, now=NOW)
     assert [p.size for p in earlier] == [0, before]
+    assert history(store, "some", since=NOW + DAY, until=NOW + 9 * DAY, step=DAY, now=NOW) == []
     with pytest.raises(InvalidInput, match="1 to 2000 steps"):
         history(store, "some", since=0, until=NOW, step=1, now=NOW)
 

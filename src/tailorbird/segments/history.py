@@ -25,7 +25,7 @@ class Point:
 
 
 def history(store: Store, segment: str, *, since: int, until: int, step: int, now: int) -> list[Point]:
-    """Return one point for each step of ``[since, until)``, oldest first, out of the segment's recorded events.
+    """Return one point for each step of ``[since, until)`` that has begun, oldest first, out of the segment's recorded events.
 
     Sizes are counted back from the members of now. Raises ``InvalidInput`` when the stretch has no or too many steps.
     """
@@ -34,7 +34,9 @@ def history(store: Store, segment: str, *, since: int, until: int, step: int, no
             f"From {since} to {until} in steps of {step} ms are not 1 to {MAX_STEPS} steps.",
             hint="Take a longer step or a shorter stretch.",
         )  # fmt: skip
-    starts = range(since, until, step)
+    starts = range(since, min(until, now + 1), step)
+    if not starts:
+        return []
     flows = {at: (entered, exited) for at, entered, exited in store.flows(segment, since, max(until, now + 1), step)}
     size = store.segment_sizes().get(segment, 0)
     size -= sum(entered - exited for at, (entered, exited) in flows.items() if at >= starts[-1] + step)
