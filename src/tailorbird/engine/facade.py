@@ -36,6 +36,7 @@ from tailorbird.runtime.gate import Gate, parse_guard
 from tailorbird.runtime.imports import import_contacts, import_events
 from tailorbird.runtime.imports.report import Report
 from tailorbird.runtime.ingest import Incoming, Receipt
+from tailorbird.runtime.intake import Intake
 from tailorbird.runtime.loop import Loop
 from tailorbird.runtime.outbox import Deliverer
 from tailorbird.segments.drift import Drift
@@ -143,6 +144,10 @@ class Engine:
     def take(self, batch: Sequence[Incoming | Draft]) -> list[Receipt]:
         """Take a batch in one commit; return a receipt for each, in order (rejected ones say why)."""
         return self.loop.take(batch, self.now())
+
+    def intake(self) -> Intake:
+        """Return a new intake for a server's event loop, to be started there."""
+        return Intake(self.loop, self.clock, queue_limit=self.settings.queue_limit, unit_limit=self.settings.unit_limit)
 
     # ---- definitions
 

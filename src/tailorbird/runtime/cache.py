@@ -142,7 +142,7 @@ class Cache:
         if not missing:
             return
         profiles = self._store.profiles(list(dict.fromkeys(missing)))
-        people = [key for key, profile in profiles.items() if profile.kind == "person"]
+        people = [key for key, profile in profiles.items() if profile.kind == "person" and profile.merged_into is None]
         states = self._states(people, profiles, program)
         for key, profile in profiles.items():
             entry = Entry(profile, program, states.get(key))

@@ -8,17 +8,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from hashlib import blake2b
 from typing import Final
 
 from tailorbird.core.action import Action, ActionStatus
+from tailorbird.core.context import MINUTE
 from tailorbird.core.definition import Kind, Status
 from tailorbird.core.event import MEMBER_ADDED, MEMBER_REMOVED, SEGMENT_ENTERED, SEGMENT_EXITED, Event, Json
-from tailorbird.core.ids import bucket_seed, digest
+from tailorbird.core.ids import bucket_seed
 from tailorbird.core.profile import Identifier, Profile
 from tailorbird.core.reactor import Reactor
 from tailorbird.definitions.catalog import Catalog
 from tailorbird.errors import InvalidEvent, NotFound, Unavailable
-from tailorbird.expr.incremental import NEVER, Program
+from tailorbird.expr.incremental import NEVER, Change, Program
 from tailorbird.ports import IdentifierRow, Membership, Store, Unit
 from tailorbird.profiles.attributes import coerce_attributes
 from tailorbird.profiles.drafts import Draft
@@ -30,20 +32,28 @@ from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule, parse_merge_rule
 from tailorbird.runtime.cache import Cache, Entry
 from tailorbird.runtime.ingest import OWN_IDS, Incoming, Receipt, check
 from tailorbird.runtime.reactors import Reactors
+from tailorbird.runtime.timers import TIMER_KEY, Timers
 
-__all__ = ["TIMER_KEY", "Group", "Loop", "Turn"]
+__all__ = ["Group", "Loop", "Turn"]
 
-TIMER_KEY: Final = "segments"
 CASCADE_LIMIT: Final = 200
 """How many events one event may bring about; beyond it conditions are chasing each other in a circle."""
 
+_REST: Final = 60 * MINUTE
+"""How long conditions that chased each other are left alone, unless something happens."""
+
+_WAKES: Final = 2_000
+"""How many profiles wake in one turn at most."""
+
+_TOGETHER: Final = 500
 _TRIES: Final = 20
+_NONE: Final[tuple[tuple[str, ...], tuple[str, ...]]] = ((), ())
 
 
 class Turn:
     """One unit of work: what is to be written, the receipts it answers, and the events in memory until it is durable."""
 
-    __slots__ = ("changed", "ids", "joined", "now", "number", "receipts", "start", "unit", "woken")
+    __slots__ = ("changed", "ids", "joined", "moves", "now", "number", "receipts", "start", "unit", "woken")
 
     def __init__(self, number: int, now: int, start: int = 0) -> None:
         self.number = number
@@ -53,6 +63,7 @@ class Turn:
         self.receipts: list[Receipt] = []
         self.changed: dict[int, Entry] = {}
         self.ids: set[str] = set()
+        self.moves: dict[tuple[str, int], Membership | None] = {}
         self.joined: tuple[int, int] | None = None
         self.woken = 0
 
@@ -108,8 +119,9 @@ class Loop:
         self.lock = threading.RLock()
         self.region = region or None
         self.cache = Cache(store, cached)
+        self.timers = Timers(store)
         self.flying: dict[int, Turn] = {}
-        self.flight: tuple[Turn, Future[bool]] | None = None
+        self.flights: deque[tuple[Turn, Future[bool]]] = deque()
         self.waiting = 0
         self.epoch = 0
         self._count = threading.Lock()
@@ -138,9 +150,8 @@ class Loop:
             self.lock.release()
 
     def land(self) -> None:
-        """Wait for the turn that is being committed by another thread, if there is one; ``lock`` must be held."""
-        if self.flight is not None:
-            turn, future = self.flight
+        """Wait for the turns that another thread is committing, if there are any; ``lock`` must be held."""
+        for turn, future in list(self.flights):
             try:
                 written = future.result()
             except Exception:
@@ -180,8 +191,7 @@ class Loop:
         for merge in merges:
             if merge.undone_at is None:
                 self.won[merge.winner] = self.won.get(merge.winner, 0) + 1
-        due = store.next_due()
-        self.next_due: int = NEVER if due is None else due
+        self.timers.reset()
         self.cache.settled = self._turns
         self.stale = False
 
@@ -197,7 +207,6 @@ class Loop:
         receipts: list[Receipt] = []
         with self.exclusive():
             self.recover()
-            self.fire(now)
             for _ in range(_TRIES):
                 group = self.prepare(batch[len(receipts) :], now)
                 while not group.done:
@@ -217,7 +226,7 @@ class Loop:
 
     def prepare(self, batch: Sequence[Incoming | Draft], now: int) -> Group:
         """Check the events and read whatever is cold for all of them together."""
-        now = self.last = max(now, self.last)
+        now = max(now, self.last)
         items = [self._item(incoming, now) for incoming in batch]
         good = [item for item in items if item.refused is None]
         ids = [item.incoming.id for item in good if item.incoming.id is not None]
@@ -258,11 +267,16 @@ class Loop:
         cache.load(wanted, self.program, self._turns + 1)
 
     def turn(self, group: Group) -> Turn:
-        """Compute the next turn of a group; it ends early where an event needs what comes before it to be durable."""
+        """Compute the next turn of a group, after waking whoever has to wake before.
+
+        It ends early where an event needs what comes before it to be durable, or when many had to wake.
+        """
         self._turns += 1
         turn = Turn(self._turns, group.now, group.position)
         try:
-            for item in group.items[group.position :]:
+            through = self._wake_all(turn, group.now)
+            turn.now = self.last = max(group.now, self.last)
+            for item in group.items[group.position :] if through else ():
                 turn.receipts.append(item.refused or self._event(turn, group, item))
                 group.position += 1
         except _Pending:
@@ -302,7 +316,7 @@ class Loop:
             id=id_, type=incoming.type, profile=entry.profile.key, origin=origin, at=now if at is None or at > now else at,
             received_at=now, source=incoming.source, data=data, cause=incoming.cause if item.own else None,  # type: ignore[union-attr]
             seq=self.seq,
-        )  # fmt: skip
+        )
         entered, exited = self._run(turn, entry, event)
         return Receipt(
             status="accepted", id=id_, profile=entry.profile.id, segments=entry.segments, entered=entered, exited=exited
@@ -382,7 +396,7 @@ class Loop:
         if resolution.moved:
             self.epoch += 1
         if resolution.attach:
-            self._touch(turn, entry)
+            entry.turn = turn.number
         return entry
 
     def _create(self, turn: Turn, public_id: str, kind: str) -> Entry:
@@ -483,39 +497,49 @@ class Loop:
 
     def _run(self, turn: Turn, entry: Entry, event: Event | None, why: str = "event") -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Run an event (None: only the time) and all it brings about; return the segments entered and exited."""
-        entered: list[str] = []
-        exited: list[str] = []
+        if event is not None:
+            self._fold(turn, entry, event)
+        entry.turn = turn.number
+        state = entry.state
+        if state is None:
+            return _NONE
+        now = turn.now
+        found: list[Change] = []
+        if event is None:
+            found = self.program.changes(state, "" if why == "time" else None, now)
+        elif event.type in self.program.types or state.due <= now or why != "event":
+            found = self.program.changes(state, event.type if why == "event" else None, now)
+        moved = self._follow(turn, entry, event, found, why) if found else _NONE
+        state = entry.state or state
+        if state.due < entry.armed:
+            self._arm(turn, entry, state.due)
+        return moved
+
+    def _follow(
+        self, turn: Turn, entry: Entry, event: Event | None, found: list[Change], why: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Make transitions into events, run those in turn, and so on until nothing changes any more."""
+        now, key = turn.now, entry.profile.key
+        moved: tuple[list[str], list[str]] = ([], [])
         queue: deque[Event] = deque()
         current = event
-        ran = 0
-        while True:
-            if current is not None:
-                self._fold(turn, entry, current)
-            state = entry.state
-            if state is not None and (
-                current is None or current.type in self.program.types or state.due <= turn.now or why == "merge"
-            ):
-                type_ = None if why == "merge" else "" if current is None else current.type
-                for name, came in self.program.changes(state, type_, turn.now):
-                    (entered if came else exited).append(name)
-                    cause = None if current is None else current.id
-                    made = self._transition(turn.now, entry, name, came, cause=cause, why=why)
-                    if came:
-                        turn.unit.memberships.append(Membership(name, entry.profile.key, turn.now, self.catalog.versions[name]))
-                    else:
-                        turn.unit.left.append((name, entry.profile.key))
-                    queue.append(made)
+        for _ in range(CASCADE_LIMIT):
+            for name, came in found:
+                moved[not came].append(name)
+                turn.moves[name, key] = Membership(name, key, now, self.catalog.versions[name]) if came else None
+                queue.append(self._transition(now, entry, name, came, cause=current.id if current is not None else None, why=why))
             if not queue:
                 break
-            ran += 1
             current = queue.popleft()
-            if ran > CASCADE_LIMIT:
-                self._stop(turn, entry, current, queue)
-                break
-        if entered or exited:
-            entry.segments = tuple(sorted(state.members)) if state is not None else ()
-        self._touch(turn, entry)
-        return tuple(entered), tuple(exited)
+            self._fold(turn, entry, current)
+            found = []
+            if entry.state is not None and (current.type in self.program.types or entry.state.due <= now):
+                found = self.program.changes(entry.state, current.type, now)
+        else:
+            self._stop(turn, entry, found, queue)
+        if entry.state is not None:
+            entry.segments = tuple(sorted(entry.state.members))
+        return tuple(moved[0]), tuple(moved[1])
 
     def _fold(self, turn: Turn, entry: Entry, event: Event) -> None:
         turn.unit.events.append(event)
@@ -527,7 +551,9 @@ class Loop:
         state = entry.state
         if state is not None and type_ in self.program.types and not self.program.fold(state, event):
             self._restart(turn, entry, self._history(turn, entry, self.program.types))
-        self._react(turn, event, entry.profile)
+        reactors = self.reactors.of(type_)
+        if reactors:
+            self._react(turn, event, entry.profile)
 
     def _history(self, turn: Turn, entry: Entry, types: Iterable[str]) -> list[Event]:
         """Return a profile's history: what is durable, what is on its way, and what this turn has added."""
@@ -552,37 +578,44 @@ class Loop:
         profile = entry.profile
         self.seq += 1
         type_ = SEGMENT_ENTERED if came else SEGMENT_EXITED
-        named = digest(profile.id, str(origin), name, type_, cause or str(now))
+        named = blake2b(f"{profile.id} {origin} {type_} {cause or why} {name}".encode(), digest_size=12).hexdigest()
         data: dict[str, Json] = {"segment": name, "version": self.catalog.versions.get(name, 0), "reason": why}
         return Event(
             id=f"{OWN_IDS}{now:012x}{named}", type=type_, profile=profile.key, origin=origin or profile.key, at=now,
             received_at=now, source="segments", data=data, cause=cause, seq=self.seq,
-        )  # fmt: skip
+        )
 
-    def _stop(self, turn: Turn, entry: Entry, current: Event, queue: deque[Event]) -> None:
+    def _stop(self, turn: Turn, entry: Entry, found: list[Change], queue: deque[Event]) -> None:
         """Put an end to conditions that chase each other: what they brought about so far stands, and an event says so."""
-        turn.unit.events.extend((current, *queue))
+        state = entry.state
+        if state is None:
+            return
+        for name, came in found:  # not told any more, so not true yet either
+            (state.members.discard if came else state.members.add)(name)
+        turn.unit.events.extend(queue)
+        names = {name for name, _ in found} | {str(event.data.get("segment")) for event in queue}
+        told: dict[str, Json] = {"limit": CASCADE_LIMIT, "segments": sorted(names)}
+        id_ = self._new_id(turn.now)
         self.seq += 1
-        segments = sorted({str(e.data.get("segment")) for e in (current, *queue)})
-        told: dict[str, Json] = {"limit": CASCADE_LIMIT, "segments": segments}
+        key = entry.profile.key
         turn.unit.events.append(
             Event(
-                id=self._new_id(turn.now),
+                id=id_,
                 type="cascade.stopped",
-                profile=entry.profile.key,
-                origin=entry.profile.key,
+                profile=key,
+                origin=key,
                 at=turn.now,
                 received_at=turn.now,
                 source="segments",
                 data=told,
-                cause=current.id,
+                cause=queue[-1].id if queue else None,
                 seq=self.seq,
             )
         )
-        state = entry.state
-        if state is not None:
-            history = self._history(turn, entry, self.program.types)
-            self._restart(turn, entry, history)
+        self._restart(turn, entry, self._history(turn, entry, self.program.types))
+        if entry.state is not None:  # it is looked at again when something happens, not at once
+            entry.armed = NEVER
+            entry.state.due = turn.now + _REST
 
     def _react(self, turn: Turn, event: Event, profile: Profile) -> None:
         for reactor in self.reactors.of(event.type):
@@ -604,20 +637,22 @@ class Loop:
                 return
         raise Unavailable("other processes wrote in between each time we tried.", hint="Try again.")
 
-    def _touch(self, turn: Turn, entry: Entry) -> None:
-        """Note that the turn changed the profile, and set its timer when it has to wake earlier than it would."""
-        entry.turn = turn.number
-        state = entry.state
-        if state is not None and state.due < entry.armed:
-            due = max(state.due, turn.now + 1)
-            if due < entry.armed:
-                entry.armed = due
-                turn.unit.timers[entry.profile.key, TIMER_KEY] = due
-                self.next_due = min(self.next_due, due)
+    def _arm(self, turn: Turn, entry: Entry, due: int) -> None:
+        """Set the profile's timer, when it has to wake earlier than it would."""
+        due = max(due, turn.now + 1)
+        if due < entry.armed:
+            entry.armed = due
+            turn.unit.timers[entry.profile.key, TIMER_KEY] = due
+            self.timers.arm(due, entry.profile.key)
 
     # ---- timers -----------------------------------------------------------------------------------------
 
-    def fire(self, until: int, *, limit: int = 1000, one: bool = False) -> int:
+    @property
+    def next_due(self) -> int:
+        """The earliest instant at which a profile may have to wake."""
+        return self.timers.next
+
+    def fire(self, until: int, *, limit: int = _WAKES, one: bool = False) -> int:
         """Wake every profile whose time has come, in order of time, each at its own instant; return how many woke.
 
         With ``one`` only one turn is taken, which ends at the first action that is admitted, so that it can be delivered at
@@ -631,8 +666,6 @@ class Loop:
                     if not self.commit(turn):
                         break
                     woken += turn.woken
-                    due = self.store.next_due()
-                    self.next_due = NEVER if due is None else due
                     if one:
                         return woken
                 else:
@@ -640,48 +673,58 @@ class Loop:
                 self.recover()
         raise Unavailable("other processes wrote in between each time we tried.", hint="Try again.")
 
-    def wake(self, until: int, *, limit: int = 1000, stop_at_actions: bool = False) -> Turn:
-        """Compute the turn of the timers that are due first; nothing may be on its way to the store meanwhile."""
+    def wake(self, until: int, *, limit: int = _WAKES, stop_at_actions: bool = False) -> Turn:
+        """Compute a turn of timers only, those that are due first."""
         self._turns += 1
         turn = Turn(self._turns, self.last)
-        timers = self.store.due_timers(until, limit=limit)
-        horizon = until if len(timers) < limit else timers[-1].due
-        self.cache.load([t.profile for t in timers if t.key == TIMER_KEY], self.program, self._turns)
-        waiting = {t.profile: t.due for t in timers if t.key == TIMER_KEY}
-        order = sorted(waiting, key=lambda key: (waiting[key], key))
-        position = 0
-        while position < len(order):
-            key = order[position]
-            due = waiting[key]
-            position += 1
-            again = self._wake(turn, key, due)
-            if again <= horizon:  # it has to wake once more before the others are through
-                waiting[key] = again
-                order[position:] = sorted([*order[position:], key], key=lambda k: (waiting[k], k))
-            if stop_at_actions and turn.unit.actions:
-                break
+        self._wake_all(turn, until, limit=limit, stop_at_actions=stop_at_actions)
         self._close(turn)
         return turn
 
-    def _wake(self, turn: Turn, key: int, due: int, why: str = "time") -> int:
-        """Let the time that has come change what it changes; return when the profile has to wake next."""
+    def _wake_all(self, turn: Turn, until: int, *, limit: int = _WAKES, stop_at_actions: bool = False) -> bool:
+        """Wake those whose time has come, in order; return whether nobody is left who has to."""
+        timers, entries = self.timers, self.cache.entries
+        loaded: set[int] = set()
+        while timers.next <= until:
+            found = timers.pop(until)
+            if found is None:
+                timers.extend((*(other.unit for other in self.flying.values()), turn.unit))
+                continue
+            due, key = found
+            if key not in entries and key not in loaded:
+                wanted = {key, *(k for k in timers.due(until, _TOGETHER) if k not in entries)} - loaded
+                loaded |= wanted
+                self.cache.load(wanted, self.program, turn.number)
+            entry = entries.get(key)
+            if entry is not None and entry.armed not in (due, NEVER):
+                continue  # armed anew since
+            self._wake(turn, key, due)
+            if turn.woken >= limit or (stop_at_actions and turn.unit.actions):
+                return False
+        return True
+
+    def _wake(self, turn: Turn, key: int, due: int, why: str = "time") -> None:
+        """Let the time that has come change what it changes, and see when the profile has to wake next."""
         turn.woken += 1
+        turn.unit.timers[key, TIMER_KEY] = -1
         entry = self.cache.entries.get(key)
         if entry is None or entry.state is None:
-            turn.unit.timers[key, TIMER_KEY] = -1
-            return NEVER
+            return
         turn.now = self.last = max(due, self.last)
         entry.armed = NEVER
         self._run(turn, entry, None, why)
-        if entry.armed == NEVER:
-            turn.unit.timers[key, TIMER_KEY] = -1
-        return entry.armed
 
     # ---- writing ----------------------------------------------------------------------------------------
 
     def _close(self, turn: Turn) -> None:
         """Take snapshots of what changed and let the turn fly."""
-        profiles = turn.unit.profiles
+        unit = turn.unit
+        for place, row in turn.moves.items():
+            if row is None:
+                unit.left.append(place)
+            else:
+                unit.memberships.append(row)
+        profiles = unit.profiles
         for key, entry in turn.changed.items():
             profiles[key] = copy.copy(entry.profile)
         if turn.joined is not None:
@@ -699,25 +742,30 @@ class Loop:
         return written
 
     def send(self, turn: Turn) -> bool:
-        """Write a turn, in any thread, one at a time and in order; ``settle`` has to follow. Raises what the store raises."""
-        if self.stale:
-            return False
-        if turn.joined is not None:
-            loser, winner = turn.joined
-            return self.store.rekey(turn.unit, loser=loser, winner=winner)
-        return not turn.unit or self.store.commit(turn.unit)
+        """Write a turn, in any thread, one at a time and in order; ``settle`` has to follow. Raises what the store raises.
+
+        After a turn that could not be written every later one is refused, until ``recover``.
+        """
+        written = False
+        try:
+            if self.stale:
+                return False
+            if turn.joined is not None:
+                loser, winner = turn.joined
+                written = self.store.rekey(turn.unit, loser=loser, winner=winner)
+            else:
+                written = not turn.unit or self.store.commit(turn.unit)
+            return written
+        finally:
+            self.stale = self.stale or not written
 
     def settle(self, turn: Turn, written: bool) -> None:
-        """Note that a turn is durable, or that it is not and memory is ahead of the store."""
-        if self.flight is not None and self.flight[0] is turn:
-            self.flight = None
-        if self.flying.pop(turn.number, None) is None:
-            return
-        if not written:
-            self.stale = True
-            return
-        self.cache.settled = turn.number
-        self.cache.trim()
+        """Note that a turn is durable, or that it is not and memory is ahead of the store; ``lock`` must be held."""
+        if self.flights and self.flights[0][0] is turn:
+            self.flights.popleft()
+        if self.flying.pop(turn.number, None) is not None and written:
+            self.cache.settled = turn.number
+            self.cache.trim()
 
     def write(self, unit: Unit) -> bool:
         """Write a unit made elsewhere that changes no profile (outcomes of actions, say); as ``Store.commit``."""

@@ -1,0 +1,260 @@
+"""Intake for a server: what arrives while one unit is being written becomes the next, and is answered when it is durable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Final
+
+from tailorbird.core.context import SECOND, Clock
+from tailorbird.errors import TailorbirdError, Unavailable
+from tailorbird.profiles.drafts import Draft
+from tailorbird.runtime.ingest import Incoming, Receipt
+from tailorbird.runtime.loop import Group, Loop, Turn
+
+__all__ = ["Intake"]
+
+_AHEAD: Final = 2
+"""How many turns may be on their way: one that is written and one that waits for it."""
+
+_TRIES: Final = 20
+
+
+class _Request:
+    """Events that came together and are answered together."""
+
+    __slots__ = ("batch", "future", "receipts", "tries")
+
+    def __init__(self, batch: Sequence[Incoming | Draft], future: asyncio.Future[list[Receipt]]) -> None:
+        self.batch = batch
+        self.future = future
+        self.receipts: list[Receipt] = []
+        self.tries = 0
+
+
+class _Flight:
+    """A turn on its way to the store, and whose events it holds: (request, how many)."""
+
+    __slots__ = ("future", "owners", "turn")
+
+    def __init__(self, turn: Turn, owners: list[tuple[_Request, int]], future: asyncio.Future[bool]) -> None:
+        self.turn = turn
+        self.owners = owners
+        self.future = future
+
+
+class Intake:
+    """Collects events from many requests into few commits. Belongs to one event loop; ``take`` is called there.
+
+    While a thread writes one turn the next is computed, so that the processor and the disk work at the same time. More than
+    ``queue_limit`` waiting events are refused with ``Unavailable``: slower clients beat a queue that only grows.
+    """
+
+    def __init__(self, loop: Loop, clock: Clock, *, queue_limit: int = 20_000, unit_limit: int = 2_000, eager: int = 64) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._queue_limit = queue_limit
+        self._unit_limit = unit_limit
+        self._eager = eager
+        self._waiting: deque[_Request] = deque()
+        self._queued = 0
+        self._flights: deque[_Flight] = deque()
+        self._group: Group | None = None
+        self._owners: deque[tuple[_Request, int]] = deque()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._pump: asyncio.Task[None] | None = None
+        self._closing = False
+
+    @property
+    def queued(self) -> int:
+        """How many events wait for their turn."""
+        return self._queued
+
+    async def start(self) -> None:
+        """Begin to work."""
+        self._kick = asyncio.Event()
+        self._pump = asyncio.create_task(self._run(), name="intake")
+
+    async def stop(self) -> None:
+        """Answer what waits, then end."""
+        self._closing = True
+        if self._pump is not None:
+            self._kick.set()
+            await self._pump
+        self._writer.shutdown(wait=True)
+
+    async def take(self, batch: Sequence[Incoming | Draft]) -> list[Receipt]:
+        """Take events in; return a receipt for each, once they are durable. Raises ``Unavailable``."""
+        if not batch:
+            return []
+        if self._closing or self._pump is None:
+            raise Unavailable("the server is stopping.", hint="Send the events again.")
+        if self._queued + len(batch) > self._queue_limit and self._queued:
+            raise Unavailable(f"busy: {self._queued} events are waiting already.", hint="Send the events again in a second.")
+        future: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Request(batch, future))
+        self._queued += len(batch)
+        if not self._flights or self._queued >= self._eager:
+            self._kick.set()
+        return await future
+
+    # ---- inside
+
+    async def _run(self) -> None:
+        while not (self._closing and self._is_idle()):
+            if not self._group and not self._waiting and not self._closing:
+                await self._sleep()
+            try:
+                await self._step()
+            except Exception as error:
+                await self._fail(error)
+        await self._land()
+
+    def _is_idle(self) -> bool:
+        return not self._waiting and self._group is None and not self._flights
+
+    async def _sleep(self) -> None:
+        """Wait for events, for the turn on its way, or for the next timer."""
+        self._kick.clear()
+        delay = min(max(self._loop.next_due - self._clock.now(), 0), SECOND) / 1000
+        if self._flights:
+            self._flights[0].future.add_done_callback(self._wake)
+        alarm = asyncio.get_running_loop().call_later(delay, self._kick.set)
+        await self._kick.wait()
+        alarm.cancel()
+
+    def _wake(self, _: object) -> None:
+        self._kick.set()
+
+    async def _step(self) -> None:
+        while self._flights and (self._flights[0].future.done() or len(self._flights) >= _AHEAD):
+            await self._finish()
+        loop = self._loop
+        if loop.stale:
+            await self._land()
+            async with self._locked():
+                loop.land()
+                loop.recover()
+        if self._group is None and self._waiting:
+            await self._assemble()
+        if self._group is not None:
+            await self._compute(self._group)
+        elif loop.next_due <= self._clock.now():
+            async with self._locked():
+                if not loop.stale:
+                    self._send(loop.wake(self._clock.now()), [])
+
+    async def _assemble(self) -> None:
+        """Make the next group out of what waits."""
+        events: list[Incoming | Draft] = []
+        while self._waiting and (not events or len(events) + len(self._waiting[0].batch) <= self._unit_limit):
+            request = self._waiting.popleft()
+            rest = request.batch[len(request.receipts) :]
+            self._queued -= len(rest)
+            events += rest
+            self._owners.append((request, len(rest)))
+        async with self._locked():
+            self._group = self._loop.prepare(events, self._clock.now())
+
+    async def _compute(self, group: Group) -> None:
+        """Compute the group's next turn and send it off."""
+        async with self._locked():
+            if self._loop.stale:
+                return
+            turn = self._loop.turn(group)
+            self._send(turn, self._own(len(turn.receipts)))
+        if group.done:
+            self._group = None
+        elif not turn:
+            await self._land()  # it needs what is on its way
+
+    def _own(self, count: int) -> list[tuple[_Request, int]]:
+        """Return whose the next events of the group are."""
+        owners: list[tuple[_Request, int]] = []
+        while count:
+            request, size = self._owners.popleft()
+            owners.append((request, min(size, count)))
+            if size > count:
+                self._owners.appendleft((request, size - count))
+            count -= min(size, count)
+        return owners
+
+    def _send(self, turn: Turn, owners: list[tuple[_Request, int]]) -> None:
+        future = self._writer.submit(self._loop.send, turn)
+        self._loop.flights.append((turn, future))
+        self._flights.append(_Flight(turn, owners, asyncio.wrap_future(future)))
+
+    async def _finish(self) -> None:
+        """Wait for the oldest turn on its way and answer those whose events it held."""
+        flight = self._flights[0]
+        error: Exception | None = None
+        written = False
+        try:
+            written = await flight.future
+        except Exception as raised:
+            error = raised
+        async with self._locked():
+            self._loop.settle(flight.turn, written)
+        self._flights.popleft()
+        if written:
+            self._answer(flight)
+            return
+        requests = [request for request, _ in flight.owners]
+        if error is not None:
+            _refuse(requests, error)
+        self._take_back(requests)
+
+    def _answer(self, flight: _Flight) -> None:
+        start = 0
+        for request, count in flight.owners:
+            request.receipts += flight.turn.receipts[start : start + count]
+            start += count
+            if len(request.receipts) == len(request.batch) and not request.future.done():
+                request.future.set_result(request.receipts)
+
+    def _take_back(self, requests: list[_Request]) -> None:
+        """Put requests, and those of the group under way, in front of what waits: all of it has to be computed again."""
+        again = [*requests, *(request for request, _ in self._owners)]
+        self._owners.clear()
+        self._group = None
+        for request in reversed(list(dict.fromkeys(again))):
+            request.tries += 1
+            if request.tries > _TRIES:
+                _refuse([request], Unavailable("other processes wrote in between each time we tried.", hint="Try again."))
+            elif not request.future.done() and (not self._waiting or self._waiting[0] is not request):
+                self._waiting.appendleft(request)
+                self._queued += len(request.batch) - len(request.receipts)
+
+    async def _land(self) -> None:
+        while self._flights:
+            await self._finish()
+
+    async def _fail(self, error: Exception) -> None:
+        """After a defect: nothing that is in memory can be trusted; those who wait are told."""
+        self._loop.stale = True
+        _refuse([request for request, _ in self._owners], error)
+        self._owners.clear()
+        self._group = None
+        await self._land()
+        await asyncio.sleep(0.05)  # a store that is gone must not make us spin
+
+    @asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        """Hold the loop's lock without ever making the event loop wait for it."""
+        lock = self._loop.lock
+        while self._loop.waiting or not lock.acquire(blocking=False):
+            await asyncio.sleep(0.001)
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _refuse(requests: Sequence[_Request], error: Exception) -> None:
+    told = error if isinstance(error, TailorbirdError) else Unavailable("the events could not be stored.", hint="Try again.")
+    for request in requests:
+        if not request.future.done():
+            request.future.set_exception(told)
