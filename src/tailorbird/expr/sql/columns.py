@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ __all__ = ["Column", "Columns"]
 
 _DEEPEST: Final = 6
 """SQLite's parser holds a hundred symbols; a nested call takes about five."""
+_TALLEST: Final = 4
 _LONGEST: Final = 4_000
 _TINIEST: Final = 5e-324
 
@@ -68,10 +70,17 @@ class Columns:
         """Return the first level in which a column of this name can be mentioned."""
         return self._level_of.get(name, 0)
 
-    def render(self, base: str) -> str:
-        """Return a relation (``FROM`` item text without alias) that has every settled column, stacked over ``base``."""
+    def render(self, base: str, name: Callable[[str], str]) -> str:
+        """Return a relation (``FROM`` item text without alias) that has every settled column, stacked over ``base``.
+
+        ``name`` makes a named relation of a SELECT and returns its name: a tall stack is not one text within another.
+        """
+        stacked = 0
         for place, level in enumerate(self._levels):
             if level:
+                stacked += 1
+                if stacked % _TALLEST == 0:
+                    base = name(f"SELECT * FROM {base} y{self._grammar.barrier}")
                 listed = ", ".join(f"{sql} AS {name}" for name, sql in level)
                 base = f"(SELECT s{place}.*, {listed} FROM {base} s{place}{self._grammar.barrier})"
         return base

@@ -49,7 +49,7 @@ class Statement:
         body = self.frame.render()
         relations = [("people", self._people())]
         if self.plan.events:
-            relations.append(("ev", self.plan.events.render(self.plan.instant, self._since, self._only())))
+            relations += self.plan.read_events(self._since, self._only())
         relations += self.plan.relations
         named = ", ".join(f"{name} AS {self.grammar.relation(name, sql)}" for name, sql in relations)
         return self.bindings.finish(f"WITH {named} {select.replace('{body}', body)}", self._dialect)

@@ -39,6 +39,17 @@ class Plan:
         self.relations.append((f"r{self._count}", sql))
         return f"r{self._count}"
 
+    def read_events(self, since: int | None, only: str | None) -> list[tuple[str, str]]:
+        """Return the named relations that end in ``ev``, once everything has been compiled; see ``Events.render``."""
+        made: list[tuple[str, str]] = []
+
+        def name(sql: str) -> str:
+            made.append((f"i{len(made)}", sql))
+            return made[-1][0]
+
+        last = self.events.render(self.instant, since, only, name)
+        return [*made, ("ev", last)]
+
 
 class Frame:
     """Evaluates expressions at points; the outermost frame (``points`` None) is every profile at the plan's instant."""
@@ -200,7 +211,7 @@ class Frame:
             joins.append(f"LEFT JOIN {relation} ON {_on(relation, keys)}")
         points = "people" if top else self.points
         base = f"(SELECT {', '.join(columns)} FROM {points} q {' '.join(joins)})"
-        return self.columns.render(base)
+        return self.columns.render(base, self.plan.name)
 
     def _grouped(self, keys: tuple[str, ...]) -> str:
         listed = ", ".join(f"{sql} AS {name}" for sql, (name, _) in self._aggregates.items())
