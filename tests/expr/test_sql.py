@@ -49,16 +49,20 @@ def agree(engine: Engine, events: list[Event], expressions: dict[str, tuple[n.No
 
 
 def test_the_cases_mean_what_they_say(engine: Engine) -> None:
-    wrong = []
-    for name, node, seed, events, expected in load_cases():
-        history = History(seed, events)
-        engine.load([(1, "person", seed, None)], [msgspec.structs.replace(event, profile=1) for event in history.events])
-        kind = type_of(node)
-        for instant, value in expected:
-            found = engine.values({"x": (node, kind)}, instant)[1]["x"]
-            if (type(found), found) != (type(value), value):
-                wrong.append(f"{name} at {instant}: {found!r} is not {value!r}")
-    assert not wrong, "\n".join(wrong)
+    cases = dict(enumerate(load_cases(), 1))
+    events: list[Event] = []
+    asked: dict[int, dict[str, tuple[n.Node, Type]]] = {}
+    for key, case in cases.items():
+        for one in History(case.seed, case.events).events:
+            events.append(msgspec.structs.replace(one, profile=key, seq=one.seq * 1_000 + key))
+        for instant, _ in case.expected:
+            asked.setdefault(instant, {})[str(key)] = (case.node, type_of(case.node))
+    engine.load([(key, "person", case.seed, None) for key, case in cases.items()], events)
+    found = {instant: engine.values(nodes, instant) for instant, nodes in asked.items()}
+    for key, case in cases.items():
+        for instant, value in case.expected:
+            got = found[instant][key][str(key)]
+            assert (type(got), got) == (type(value), value), f"{case.name} at {instant}"
 
 
 def test_any_key_and_any_text_is_data_and_never_sql(engine: Engine) -> None:

@@ -111,13 +111,13 @@ class Events:
         types = ", ".join(grammar.text(type) for type in self._flags)
         columns = ["e.profile AS profile", "e.at AS moment", "e.seq AS seq", *grammar.order_columns]
         columns += [f"e.type = {grammar.text(type)} AS {flag}" for type, flag in self._flags.items()]
-        columns += [f"{sql} AS {name}" for sql, name in self._plain.items()]
-        for path, (name, events) in self._handles.items():
+        columns += [f"{sql} AS {label}" for sql, label in self._plain.items()]
+        for path, (label, events) in self._handles.items():
             handle = grammar.handle("e.data", path)
             if len(events) < len(self._flags):
                 listed = ", ".join(grammar.text(event) for event in sorted(events))
                 handle = f"CASE WHEN e.type IN ({listed}) THEN {handle} END"
-            columns.append(f"{handle} AS {name}")
+            columns.append(f"{handle} AS {label}")
         tests = [f"e.type IN ({types})", f"e.at <= {grammar.whole(instant)}"]
         if since is not None:
             tests.append(f"e.at > {grammar.whole(since)}")
