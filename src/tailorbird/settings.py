@@ -32,3 +32,12 @@ class Settings(BaseSettings):
 
     deliver: bool = True
     """Whether this process delivers what is in the outbox."""
+
+    allowed_hosts: str = ""
+    """Host names with commas between, besides loopback, under which a server without keys may be called (a local proxy's)."""
+
+    max_connections: int = 2_000
+    """How many connections are served at once; more are answered with 503."""
+
+    log_level: str = "info"
+    """How much the server logs: ``debug``, ``info``, ``warning`` or ``error``."""

@@ -28,17 +28,14 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 def problem(status: int, code: str, detail: str, *, hint: str = "", mistakes: list[dict[str, Any]] | None = None) -> Problem:
     """Return the problem details of a refusal."""
-    return Problem(
-        status=status, code=code, title=HTTPStatus(status).phrase, detail=detail, hint=hint, mistakes=mistakes or []
-    )
+    return Problem(status=status, code=code, title=HTTPStatus(status).phrase, detail=detail, hint=hint, mistakes=mistakes or [])
 
 
-def problem_of(error: TailorbirdError) -> Problem:
+def problem_of(error: TailorbirdError, *, status: int | None = None) -> Problem:
     """Return the problem details of one of our own errors, each mistake with line, column and excerpt where it has them."""
     text = error.text if isinstance(error, InvalidExpression) else None
-    return problem(
-        error.status, error.code, error.message, hint=error.hint, mistakes=[_mistake(m, text) for m in error.mistakes]
-    )
+    mistakes = [_mistake(m, text) for m in error.mistakes]
+    return problem(status or error.status, error.code, error.message, hint=error.hint, mistakes=mistakes)
 
 
 def encode(refusal: Problem) -> bytes:
@@ -52,8 +49,9 @@ def _mistake(mistake: Mistake, text: str | None) -> dict[str, Any]:
         row["where"] = mistake.where
     if mistake.hint:
         row["hint"] = mistake.hint
-    source = text if text is not None else getattr(mistake, "source", None)
-    if source is not None and mistake.span is not None:
-        row["line"], row["column"] = mistake.span.locate(source)
-        row["excerpt"] = mistake.render(source)
+    if text is not None and mistake.span is not None:
+        row["line"], row["column"] = mistake.span.locate(text)
+        row["excerpt"] = mistake.render(text)
+    elif mistake.excerpt:
+        row["excerpt"] = mistake.excerpt
     return row

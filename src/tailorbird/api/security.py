@@ -82,7 +82,7 @@ class Keyring:
 
     def reload(self) -> None:
         """Read the keys again, forgetting what was verified before."""
-        self._rows = {row["id"]: row for row in self._store.keys()}
+        self._rows = {row["id"]: row for row in self._store.keys()}  # noqa: SIM118
         self._verified.clear()
 
     @property

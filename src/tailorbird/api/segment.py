@@ -66,7 +66,7 @@ def incoming_of(call: str | None, message: Message, *, received_at: int, sent_at
     kind = call or message.type
     identifiers = _identifiers(message)
     at = _instant(message, received_at, message.sent_at or sent_at)
-    make = {"id": message.message_id, "at": at, "source": "segment"}
+    make: dict[str, Any] = {"id": message.message_id, "at": at, "source": "segment"}
     match kind:
         case "track":
             if not message.event:
@@ -92,7 +92,9 @@ def _identifiers(message: Message) -> dict[str, str]:
     if message.anonymous_id is not None and message.anonymous_id != "":
         found["anonymous_id"] = str(message.anonymous_id)
     if not found:
-        raise InvalidEvent("`userId` and `anonymousId` are both missing", hint="send one of them, so that we know whom it concerns")
+        raise InvalidEvent(
+            "`userId` and `anonymousId` are both missing", hint="send one of them, so that we know whom it concerns"
+        )
     return found
 
 

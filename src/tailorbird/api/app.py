@@ -1,0 +1,128 @@
+"""The application: FastAPI for what people browse, the short path ahead of it, and what runs beside both."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anyio.to_thread import run_sync
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailorbird.api import openapi, problems
+from tailorbird.api.answers import refusal
+from tailorbird.api.background import Background
+from tailorbird.api.front import Front
+from tailorbird.api.guard import Guard
+from tailorbird.api.idempotency import Replies
+from tailorbird.api.logs import Log, fault, open_log
+from tailorbird.api.metrics import Metrics
+from tailorbird.api.routes import actions, definitions, keys, people, questions, segments, system
+from tailorbird.api.security import Keyring
+from tailorbird.engine import Engine
+from tailorbird.errors import TailorbirdError
+from tailorbird.runtime.intake import Intake
+from tailorbird.settings import Settings
+
+__all__ = ["create_app"]
+
+
+def create_app(engine: Engine | str, settings: Settings | None = None, *, local: bool = True, log: Log | None = None) -> Front:
+    """Return the ASGI application over an engine, or over the database at a URL, which it then opens and closes.
+
+    With ``local`` the server is reachable from this machine only, and may be used without keys as long as there are none.
+    The application has to be started by its lifespan.
+    """
+    opened = Engine.open(engine, settings=settings) if isinstance(engine, str) else engine
+    chosen = settings or opened.settings
+    journal = log or open_log(chosen.log_level)
+    metrics = Metrics(opened)
+    keyring = Keyring(opened.store)
+    intake = Intake(opened.loop, opened.clock, queue_limit=chosen.queue_limit, unit_limit=chosen.unit_limit)
+    background = Background(opened, metrics, journal, keyring.reload)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await intake.start()
+        background.start()
+        try:
+            yield
+        finally:
+            await intake.stop()
+            await run_sync(background.stop)
+            if isinstance(engine, str):
+                await run_sync(opened.close)
+
+    app = _fastapi(opened, metrics, keyring, journal, lambda: intake.queued, lifespan)
+    hosts = frozenset(name.strip().lower() for name in chosen.allowed_hosts.split(",") if name.strip())
+    guard = Guard(keyring, opened.clock.now, local=local, hosts=hosts)
+    return Front(app, opened, guard, metrics, journal, intake.take, Replies(opened))
+
+
+def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queued: Callable[[], int], lifespan: Any) -> FastAPI:
+    app = FastAPI(title="Tailorbird", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, redirect_slashes=False)
+    made: dict[str, Any] = {}
+
+    def schema() -> dict[str, Any]:
+        if not made:
+            made.update(openapi.build(app))
+        return made
+
+    app.openapi = schema  # type: ignore[method-assign]
+    app.include_router(people.router(engine))
+    app.include_router(segments.router(engine))
+    app.include_router(questions.router(engine))
+    app.include_router(definitions.router(engine))
+    app.include_router(actions.router(engine))
+    app.include_router(keys.router(engine, keyring))
+    app.include_router(system.router(engine, metrics, queued, schema))
+    _refuse_alike(app, metrics, log)
+    return app
+
+
+def _refuse_alike(app: FastAPI, metrics: Metrics, log: Log) -> None:
+    """Let every refusal have one form."""
+
+    def known(_: Request, error: Exception) -> Response:
+        assert isinstance(error, TailorbirdError)
+        answer = refusal(error)
+        return Response(answer.body, answer.status, media_type=problems.CONTENT_TYPE)
+
+    def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError | ValidationError)
+        mistakes = [_mistake(dict(item)) for item in error.errors()]
+        detail = "; ".join(f"{m['where']}: {m['message']}" for m in mistakes[:5])
+        return _respond(problems.problem(422, "invalid_input", detail, mistakes=mistakes))
+
+    def http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+        hint = "/docs lists what there is" if error.status_code in (404, 405) else ""
+        found = problems.problem(error.status_code, code, str(error.detail), hint=hint)
+        return _respond(found, dict(error.headers or {}))
+
+    def defect(_: Request, error: Exception) -> Response:
+        metrics.faults.labels("api").inc()
+        fault(log, "api", error)
+        return _respond(problems.problem(500, "error", "something went wrong here; it was logged"))
+
+    app.add_exception_handler(TailorbirdError, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(ValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, defect)
+
+
+def _respond(found: problems.Problem, headers: dict[str, str] | None = None) -> Response:
+    return Response(problems.encode(found), found.status, headers, media_type=problems.CONTENT_TYPE)
+
+
+def _mistake(item: dict[str, Any]) -> dict[str, Any]:
+    """Return what Pydantic found wrong, without the value, which may be anything."""
+    where = ".".join(str(part) for part in item["loc"])
+    return {"code": str(item["type"]), "message": str(item["msg"]), "where": where or "body"}
