@@ -12,7 +12,7 @@ from tailorbird.expr.incremental.cells import Cells, HeldCell, event_types
 from tailorbird.expr.incremental.compile import compile_decisions, compile_folding, compile_held, compile_values, namespace
 from tailorbird.expr.incremental.lower import Forest
 
-__all__ = ["NEVER", "Change", "Program", "State"]
+__all__ = ["NEVER", "Change", "Program", "State", "true_since"]
 
 
 class Change(NamedTuple):
@@ -144,6 +144,12 @@ class Program:
         decide: Decide = compile_decisions(self._forest, self._cells, self._names, chosen)
         return decide
 
+    def run_of(self, state: State) -> int | None:
+        """Return when the outermost condition under ``held`` became true as of the last ``changes``; None when it is not true."""
+        tracker = state.x[max((cell for cell in self._cells if isinstance(cell, HeldCell)), key=lambda cell: cell.size).slot]
+        run: int = tracker[3]
+        return None if run < 0 else run
+
     # -- values -----------------------------------------------------------------------------------------------------------
 
     def value(self, state: State, name: str, now: int) -> Any:
@@ -157,3 +163,15 @@ class Program:
             reader = compile_values(self._forest, self._cells, self._names, [self._values[name] for name in names])
             self._readers[names] = reader
         return reader(state.x, now)
+
+
+def true_since(condition: n.Node, seed: int, events: Iterable[Event], instant: int) -> int | None:
+    """Return since when a resolved condition has been true without interruption; 0: from the beginning, None: it is not true.
+
+    ``events`` are the history up to the instant, in ``(at, seq)`` order.
+    """
+    held = n.Held(condition=condition, duration=1)
+    program = Program({"held": held})
+    state = program.start(seed, events)
+    program.changes(state, None, instant)
+    return program.run_of(state)
