@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tailorbird.core.action import Action, ActionStatus
 from tailorbird.core.definition import Definition
@@ -73,7 +73,11 @@ class SqlStore(Reading):
     # ---- units
     def commit(self, unit: Unit) -> bool:
         """Write a unit durably; False (nothing written) when another process wrote since this store last did."""
-        return self._database.write_as_last(lambda raw: write_unit(raw, unit, postgres=self.postgres))
+        with self._database.writing_raw_as_last() as raw:
+            if raw is None:
+                return False
+            write_unit(raw, unit, postgres=self.postgres)
+            return True
 
     def claim(self) -> bool:
         """Become the last writer; False when another process wrote since this store last did."""
@@ -247,7 +251,7 @@ class SqlStore(Reading):
             self._upsert(connection, schema.api_key, dict(row))
 
     def _upsert(self, connection: Connection, table: Any, values: Mapping[str, Any]) -> None:
-        dialect: Any = postgresql if self.postgres else sqlite
+        dialect: Any = import_module(f"sqlalchemy.dialects.{'postgresql' if self.postgres else 'sqlite'}")
         keys = [column.name for column in table.primary_key]
         query = dialect.insert(table).values(**values)
         connection.execute(
