@@ -14,7 +14,7 @@ from tailorbird.core.ids import bucket_seed
 from tailorbird.core.profile import Profile
 from tailorbird.definitions import lifecycle
 from tailorbird.definitions.plan import Plan
-from tailorbird.errors import Conflict, InvalidDefinition, NotFound
+from tailorbird.errors import Conflict, InvalidDefinition, NotFound, Unavailable
 from tailorbird.expr.nodes import Node
 from tailorbird.ports import Batch, Store, Unit
 from tailorbird.segments.preview import current_members
@@ -237,6 +237,24 @@ def test_an_activation_that_a_crash_interrupts_is_finished_or_was_never_begun(st
     if version == 2:
         due = {row.profile: row.due for row in store.due_timers(NOW + 30 * DAY)}
         assert NOW < due[4] <= NOW + 1 * DAY
+
+
+def test_an_interrupted_activation_is_finished_before_the_next_which_is_asked_to_try_again(store: Store) -> None:
+    made = lifecycle.plan(store, [segment("low", "number <= 3")], NOW)
+    with pytest.raises(KeyboardInterrupt):
+        lifecycle.execute(made, _Dying(store, 3), store.batch(), NOW)  # type: ignore[arg-type]
+    later = lifecycle.plan(store, [segment("high", "number > 3")], NOW + 1)
+    with pytest.raises(Unavailable, match="finished first"):
+        lifecycle.execute(later, store, store.batch(), NOW + 1)
+    assert members(store, "low") == [1, 2, 3] and active(store, "segment", "low").fresh_at == NOW + 1
+    apply(store, segment("high", "number > 3"), now=NOW + 2)
+    assert members(store, "high") == [4, 5, 6, 7, 8, 9, 10]
+
+
+def test_a_version_that_was_never_active_can_be_archived(store: Store) -> None:
+    apply(store, segment("low", "number <= 3", draft=True))
+    lifecycle.execute(lifecycle.plan_archive(store, "segment", "low"), store, store.batch(), NOW + 1)
+    assert [(d.status, d.archived_at) for d in store.definitions()] == [("archived", NOW + 1)]
 
 
 def _changes(store: Store, name: str) -> Sequence[tuple[str, int]]:

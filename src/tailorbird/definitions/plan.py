@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -15,7 +15,7 @@ from tailorbird.definitions.source import Report
 from tailorbird.errors import Conflict, NotFound
 from tailorbird.ports import Store
 
-__all__ = ["Plan", "current", "plan", "plan_activate", "plan_archive", "plan_roll_back"]
+__all__ = ["Plan", "current", "plan", "plan_activate", "plan_archive", "plan_roll_back", "plan_versions"]
 
 OPEN = frozenset({Status.DRAFT, Status.CHECKED, Status.PREVIEWED, Status.FAILED})
 """What a version may be before it was ever active; such a version may still be replaced in place."""
@@ -104,8 +104,7 @@ def plan_archive(store: Store, kind: str, name: str) -> Plan:
         open_ones = tuple(item for item in versions if item.status in OPEN)
         if not open_ones:
             return _assemble(active, {}, frozenset(), unchanged=(key,))
-        bare = _assemble(active, {}, frozenset())
-        return Plan(**{**{name: getattr(bare, name) for name in bare.__slots__}, "archive": open_ones})
+        return replace(_assemble(active, {}, frozenset()), archive=open_ones)
     needed = Catalog.build(active.values(), lenient=True).dependents(kind, name)
     if needed:
         raise Conflict(
@@ -113,6 +112,12 @@ def plan_archive(store: Store, kind: str, name: str) -> Plan:
             hint="Change or archive what needs it first.",
         )
     return _assemble(active, {}, frozenset({key}))
+
+
+def plan_versions(store: Store, active: Iterable[Definition], ended: Iterable[Key]) -> Plan:
+    """Return what making exactly these stored versions active, and ending those names, would do; what replay asks for."""
+    going = {(item.kind, item.name): item for item in active}
+    return _assemble(current(store), going, frozenset(ended))
 
 
 def _documents(what: What | Iterable[Document], report: Report) -> Sequence[Document]:
