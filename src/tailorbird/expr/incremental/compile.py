@@ -17,7 +17,7 @@ from tailorbird.expr.incremental.lower import Forest
 from tailorbird.expr.incremental.plain import Plain
 from tailorbird.expr.incremental.source import Names, Source
 from tailorbird.expr.incremental.timed import Timed
-from tailorbird.expr.scalar import apply_arith, apply_call
+from tailorbird.expr.scalar import LARGEST_SPAN, apply_arith, apply_call
 from tailorbird.expr.text import lower, upper
 
 __all__ = ["compile_decisions", "compile_folding", "compile_held", "compile_values", "namespace"]
@@ -32,7 +32,7 @@ def namespace(change: type) -> Names:
     functions |= {f"part_{name}": part for name, part in DATE_PARTS.items()}
     functions |= {"moved": varying.arith, "arith": apply_arith, "call": apply_call, "lower": lower, "upper": upper}
     functions |= {"after": bisect_right, "Change": change, "NEVER": NEVER, "ZERO": 0.0, "MILLION": 1e6, "NONE": {}}
-    return Names(functions | {"LOW": float("-inf"), "HIGH": float("inf")})
+    return Names(functions | {"LOW": float("-inf"), "HIGH": float("inf"), "SPAN": LARGEST_SPAN})
 
 
 def compile_folding(forest: Forest, cells: Cells, names: Names, event: str) -> Any:

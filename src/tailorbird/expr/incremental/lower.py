@@ -199,8 +199,7 @@ class Forest:
             case n.Aggregate():
                 return node.fn not in ("count", "sum", "distinct")
             case n.Arith():
-                exact = node.op in ("+", "-") and self._type(node) != Type.NUMBER
-                return not exact or any(part.nullable for part in parts)
+                return True  # too large is unknown
             case n.Call(fn="default"):
                 return all(part.nullable for part in parts)
             case n.Call(fn="round"):

@@ -266,7 +266,9 @@ class Plain:
                     [node.left, node.right], f"({result} if LOW < ({result} := {{0}} {node.op} {{1}}) < HIGH else None)"
                 )
         elif node.op in ("+", "-"):
-            return self._or_none([node.left, node.right], f"({{0}} {node.op} {{1}})")
+            result = self.source.fresh()
+            form = f"({result} if -SPAN <= ({result} := {{0}} {node.op} {{1}}) <= SPAN else None)"
+            return self._or_none([node.left, node.right], form)
         return f"arith({self.names.constant(node.op)}, {self.value(node.left)}, {self.value(node.right)})"
 
     def _call(self, node: n.Call) -> str:

@@ -10,16 +10,19 @@ from tailorbird.expr.incremental.cells import Cells
 from tailorbird.expr.incremental.lower import AtLeast, Forest, SumAtLeast
 from tailorbird.expr.incremental.plain import Plain, constant_of
 from tailorbird.expr.incremental.source import Names, Source
+from tailorbird.expr.scalar import LARGEST_SPAN
 from tailorbird.expr.types import Type
 
 __all__ = ["Timed"]
 
 _INVERSE: Final[dict[str, n.CompareOp]] = {"=": "!=", "!=": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _MIRROR: Final[dict[str, n.CompareOp]] = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_WHOLE: Final = (Type.TIME, Type.DURATION)
+_MOMENT: Final = 10**14
+"""Beyond every instant that can be written (the year 2999) or will be now."""
 
-Line = tuple[list[tuple[int, n.Node]], int, int]
-"""A straight line of whole milliseconds: signed parts that stand still, a constant, and the slope (how often ``now`` is in it)."""
+Line = tuple[list[tuple[int, n.Node]], int, int, int]
+"""A straight line of whole milliseconds: signed parts that stand still, a constant, the slope (how often ``now`` is in it), and
+a bound of what any part of its sum can come to."""
 
 
 class Timed(Plain):
@@ -266,38 +269,40 @@ class Timed(Plain):
     def _decide_crossing(self, node: n.Compare, want: bool, truth: str, due: str) -> None:
         op: n.CompareOp = node.op if want else _INVERSE[node.op]
         left, right = self._line(node.left), self._line(node.right)
-        if left is not None and right is not None and abs(left[2] - right[2]) <= 1:
+        if left is not None and right is not None and abs(left[2] - right[2]) <= 1 and left[3] + right[3] <= LARGEST_SPAN // 2:
             parts = left[0] + [(-sign, part) for sign, part in right[0]]
-            self._decide_line(op, (parts, left[1] - right[1], left[2] - right[2]), truth, due)
+            self._decide_line(op, parts, left[1] - right[1], left[2] - right[2], truth, due)
             return
         sides = f"{self.varying(node.left)}, {self.varying(node.right)}"
         self.source.add(f"{truth}, {due} = compared({self.names.constant(op)}, {sides}, now)")
 
     def _line(self, node: n.Node) -> Line | None:
         """Return a time or duration as a line of whole milliseconds, None when it is of another shape."""
-        if self.facts(node).type not in _WHOLE:
-            return None
         match node:
-            case n.Literal():
-                return [], int(node.value), 0  # type: ignore[arg-type]
+            case n.Literal(type=Type.TIME | Type.DURATION):
+                return [], int(node.value), 0, abs(int(node.value))  # type: ignore[arg-type]
             case n.Now():
-                return [], 0, 1
+                return [], 0, 1, _MOMENT
             case n.TimeSince():
-                return [(-1, node)], 0, 1
+                return [(-1, node)], 0, 1, _MOMENT
+            case n.Attribute(type=Type.TIME) | n.Aggregate(type=Type.TIME):
+                return [(1, node)], 0, 0, _MOMENT
             case n.Negate():
                 line = self._line(node.item)
-                return line and ([(-sign, part) for sign, part in line[0]], -line[1], -line[2])
+                return line and ([(-sign, part) for sign, part in line[0]], -line[1], -line[2], line[3])
             case n.Arith(op="+" | "-"):
                 left, right = self._line(node.left), self._line(node.right)
                 if left is None or right is None:
                     return None
                 by = 1 if node.op == "+" else -1
-                return left[0] + [(by * sign, part) for sign, part in right[0]], left[1] + by * right[1], left[2] + by * right[2]
-        return None if self.facts(node).varying else ([(1, node)], 0, 0)
+                parts = left[0] + [(by * sign, part) for sign, part in right[0]]
+                return parts, left[1] + by * right[1], left[2] + by * right[2], left[3] + right[3]
+        return None
 
-    def _decide_line(self, op: n.CompareOp, line: Line, truth: str, due: str) -> None:
-        """Write ``line op 0``, exact to the millisecond."""
-        parts, constant, slope = line
+    def _decide_line(
+        self, op: n.CompareOp, parts: list[tuple[int, n.Node]], constant: int, slope: int, truth: str, due: str
+    ) -> None:
+        """Write ``parts + constant + slope · now op 0``, exact to the millisecond."""
         before, dues, known, terms = dict(self.named), [], [], []
         # now + b < 0 is now < -b, and b - now < 0 is now > b.
         turn = -1 if slope == 1 else 1
@@ -358,10 +363,10 @@ class Timed(Plain):
                 value, dues = self.step(node) if self.facts(node).timed else (self.value(node), [])
                 code = f"fixed({value}, {self._earliest(dues)})"
             case n.Arith():
-                code = f"moved({self.names.constant(node.op)}, {self.varying(node.left)}, {self.varying(node.right)})"
+                code = f"moved({self.names.constant(node.op)}, {self.varying(node.left)}, {self.varying(node.right)}, now)"
             case n.Negate():
                 zero = self.names.constant(0.0 if self.facts(node).type == Type.NUMBER else 0)
-                code = f"moved({self.names.constant('-')}, fixed({zero}), {self.varying(node.item)})"
+                code = f"moved({self.names.constant('-')}, fixed({zero}), {self.varying(node.item)}, now)"
             case n.Call():
                 items = ", ".join([self.varying(arg) for arg in node.args])
                 code = f"scalar({self.names.constant(node.fn)}, now, [{items}])"

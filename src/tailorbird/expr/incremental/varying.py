@@ -13,7 +13,7 @@ from typing import Any, Final
 from tailorbird.expr.calendar import DATE_PARTS, next_boundary
 from tailorbird.expr.evaluate import NEVER
 from tailorbird.expr.nodes import ArithOp, CompareOp
-from tailorbird.expr.scalar import apply_arith, apply_call, compare
+from tailorbird.expr.scalar import LARGEST_SPAN, apply_arith, apply_call, compare
 
 __all__ = [
     "Varying", "absolute", "arith", "bound", "compared", "date_part", "extreme", "fixed", "in_options", "otherwise", "rounded",
@@ -24,7 +24,7 @@ Varying = tuple[Any, float, float, float, int]
 """Value (None: unknown), slope per ms, magnitude that rounding errors are relative to, its growth per ms, valid until."""
 
 _EPSILON: Final = 2.0**-46
-_FAR: Final = 1e17
+_FAR: Final = 1e15  # ms: thirty thousand years from now is never
 
 
 def fixed(value: Any, due: int = NEVER) -> Varying:
@@ -65,13 +65,13 @@ def _unknown(*parts: Varying) -> Varying:
     return (None, 0.0, 0.0, 0.0, min(part[4] for part in parts))
 
 
-def arith(op: ArithOp, left: Varying, right: Varying) -> Varying:
+def arith(op: ArithOp, left: Varying, right: Varying, now: int) -> Varying:
     """Return ``left op right``; where something moves, the factors and the divisor beside it stand still."""
     a, slope_a, error_a, growth_a, due_a = left
     b, slope_b, error_b, growth_b, due_b = right
     value = apply_arith(op, a, b)
     due = min(due_a, due_b)
-    if value is None or (slope_a == slope_b == growth_a == growth_b == error_a == error_b == 0.0):
+    if a is None or b is None or (slope_a == slope_b == growth_a == growth_b == error_a == error_b == 0.0):
         return (value, 0.0, 0.0, 0.0, due)
     if op in ("+", "-"):
         slope = slope_a + slope_b if op == "+" else slope_a - slope_b
@@ -79,14 +79,29 @@ def arith(op: ArithOp, left: Varying, right: Varying) -> Varying:
     elif op == "*":
         slope = slope_a * b + slope_b * a
         error, growth = error_a * abs(b) + error_b * abs(a), growth_a * abs(b) + growth_b * abs(a)
+    elif b == 0:
+        return (None, 0.0, 0.0, 0.0, due)
     else:
         slope, error, growth = slope_a / b, error_a / abs(b), growth_a / abs(b)
-    whole = isinstance(value, int)
-    if whole and op in ("*", "/"):
-        error += 1.0 / _EPSILON  # rounded to a whole millisecond
-    if not whole or op in ("*", "/"):
-        error, growth = error + abs(value), growth + abs(slope)
-    return (value, slope, error, growth, due)
+    whole = (isinstance(a, int) and not (op == "/" and isinstance(b, int))) or (isinstance(b, int) and op != "/")
+    if whole:
+        return _whole(op, a, b, value, (slope, error, growth, due), now)
+    if value is None:
+        return (None, 0.0, 0.0, 0.0, due)
+    return (value, slope, error + abs(value), growth + abs(slope), due)
+
+
+def _whole(op: ArithOp, a: Any, b: Any, value: int | None, line: tuple[float, float, float, int], now: int) -> Varying:
+    """Return a moving time or duration: rounded to the millisecond, and unknown beyond the largest span."""
+    slope, error, growth, due = line
+    if op in ("+", "-"):
+        exact: float = a + b if op == "+" else a - b
+    else:
+        exact = float(a) * float(b) if op == "*" else float(a) / float(b)
+        error, growth = error + abs(exact) + 1.0 / _EPSILON, growth + abs(slope)
+    for edge in (-LARGEST_SPAN - 1, -LARGEST_SPAN, LARGEST_SPAN, LARGEST_SPAN + 1):
+        due = min(due, _meets(exact - edge, slope, error, growth, now))
+    return (None, 0.0, 0.0, 0.0, due) if value is None else (value, slope, error, growth, due)
 
 
 def absolute(item: Varying, now: int) -> Varying:
@@ -130,7 +145,7 @@ def rounded(fn: str, now: int, item: Varying, digits: float = 0.0) -> Varying:
     if value is None or (item[1] == 0.0 and item[3] == 0.0):
         return fixed(value, item[4])
     if fn == "round":
-        item = arith("+", arith("*", item, fixed(10.0 ** int(digits))), fixed(0.5))
+        item = arith("+", arith("*", item, fixed(10.0 ** int(digits)), now), fixed(0.5), now)
     base = float(math.floor(item[0]))
     return fixed(value, min(item[4], _until_step(item[0], base, base + 1.0, item, now)))
 
