@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import Column, Select, and_, bindparam, func, or_, select
 
 from tailorbird.core.action import Action, ActionStatus
 from tailorbird.core.definition import Definition
@@ -14,10 +14,35 @@ from tailorbird.core.profile import Identifier, Profile
 from tailorbird.ports import IdentifierRow, Membership, Merge, Timer
 from tailorbird.storage.sql import rows, schema
 from tailorbird.storage.sql.database import Database
+from tailorbird.storage.sql.question import Question
 
 __all__ = ["Reading"]
 
-_TOGETHER = 500
+_IDENTIFIER = (
+    schema.identifier.c.kind, schema.identifier.c.value, schema.identifier.c.profile, schema.identifier.c.origin,
+    schema.identifier.c.at,
+)  # fmt: skip
+_MEMBERSHIP = tuple(schema.membership.c[name] for name in Membership._fields)
+_IN_ORDER = (schema.event.c.profile, schema.event.c.at, schema.event.c.seq)
+
+# Asked for every batch that is taken in: compiled once, and put to the driver without SQLAlchemy in between.
+_KNOWN = Question(lambda among: select(schema.event.c.id).where(among(schema.event.c.id)))
+_RESOLVE = Question(
+    lambda among: select(*_IDENTIFIER).where(schema.identifier.c.kind == bindparam("kind"), among(schema.identifier.c.value))
+)
+_PROFILES = Question(lambda among: select(*rows.PROFILE).where(among(schema.profile.c.key)))
+_PROFILES_BY_ID = Question(lambda among: select(*rows.PROFILE).where(among(schema.profile.c.id)))
+_HISTORY = Question(lambda among: select(*rows.EVENT).where(among(schema.event.c.profile)).order_by(*_IN_ORDER))
+_HISTORY_OF_TYPES = Question(
+    lambda among: (
+        select(*rows.EVENT)
+        .where(among(schema.event.c.profile), among(schema.event.c.type, "types"))
+        .order_by(*_IN_ORDER)
+    )
+)
+_MEMBERSHIPS = Question(
+    lambda among: select(*_MEMBERSHIP).where(among(schema.membership.c.profile)).order_by(schema.membership.c.segment)
+)
 
 
 class Reading:
@@ -38,10 +63,13 @@ class Reading:
         row = self._one(query)
         return None if row is None else row[0]
 
-    def _among(self, query: Select[Any], column: ColumnElement[Any], values: Sequence[Any]) -> Iterator[Any]:
-        """Yield the rows whose column is one of the values, asked in portions."""
-        for start in range(0, len(values), _TOGETHER):
-            yield from self._all(query.where(column.in_(values[start : start + _TOGETHER])))
+    def _ask(self, question: Question, values: Sequence[Any], **more: Any) -> list[Any]:
+        if not values:
+            return []
+        sql, binds = question.put(self._database.postgres, values=values, **more)
+        with self._database.reading_raw() as raw:
+            found: list[Any] = raw.execute(sql, binds).fetchall()
+            return found
 
     def get_meta(self, key: str) -> str | None:
         value: str | None = self._scalar(select(schema.meta.c.value).where(schema.meta.c.key == key))
@@ -49,19 +77,18 @@ class Reading:
 
     # ---- events
     def last_seq(self) -> int:
-        return self._scalar(select(func.max(schema.event.c.seq))) or 0
+        return self._highest(schema.event.c.seq)
 
     def known_ids(self, ids: Sequence[str]) -> set[str]:
-        column = schema.event.c.id
-        return {row[0] for row in self._among(select(column), column, ids)}
+        return {row[0] for row in self._ask(_KNOWN, ids)}
 
     def history(self, profiles: Sequence[int], types: Iterable[str] | None = None) -> dict[int, list[Event]]:
-        table = schema.event
-        query = select(*rows.EVENT).order_by(table.c.profile, table.c.at, table.c.seq)
-        if types is not None:
-            query = query.where(table.c.type.in_(sorted(types)))
         found: dict[int, list[Event]] = {key: [] for key in profiles}
-        for row in self._among(query, table.c.profile, profiles):
+        if types is None:
+            answer = self._ask(_HISTORY, list(found))
+        else:
+            answer = self._ask(_HISTORY_OF_TYPES, list(found), types=sorted(types))
+        for row in answer:
             found[row[3]].append(rows.event(row))
         return found
 
@@ -83,24 +110,20 @@ class Reading:
 
     # ---- profiles
     def resolve(self, identifiers: Sequence[Identifier]) -> dict[Identifier, IdentifierRow]:
-        table = schema.identifier
-        query = select(table.c.kind, table.c.value, table.c.profile, table.c.origin, table.c.at)
         values: dict[str, list[str]] = {}
         for one in identifiers:
             values.setdefault(one.kind, []).append(one.value)
         return {
-            Identifier(row.kind, row.value): IdentifierRow(*row)
+            Identifier(row[0], row[1]): IdentifierRow(*row)
             for kind, named in values.items()
-            for row in self._among(query.where(table.c.kind == kind), table.c.value, named)
+            for row in self._ask(_RESOLVE, named, kind=kind)
         }
 
     def profiles(self, keys: Sequence[int]) -> dict[int, Profile]:
-        column = schema.profile.c.key
-        return {row.key: rows.profile(row) for row in self._among(select(*rows.PROFILE), column, keys)}
+        return {row[0]: rows.profile(row) for row in self._ask(_PROFILES, keys)}
 
     def profiles_by_id(self, ids: Sequence[str]) -> dict[str, Profile]:
-        column = schema.profile.c.id
-        return {row.id: rows.profile(row) for row in self._among(select(*rows.PROFILE), column, ids)}
+        return {row[1]: rows.profile(row) for row in self._ask(_PROFILES_BY_ID, ids)}
 
     def page_profiles(self, *, after: int = 0, limit: int = 50, kind: str | None = None) -> list[Profile]:
         table = schema.profile
@@ -113,12 +136,17 @@ class Reading:
         return int(self._scalar(select(func.count()).select_from(schema.profile).where(schema.profile.c.merged_into.is_(None))))
 
     def next_profile_key(self) -> int:
-        return (self._scalar(select(func.max(schema.profile.c.key))) or 0) + 1
+        return self._highest(schema.profile.c.key) + 1
+
+    def _highest(self, column: Column[Any]) -> int:
+        """Return the highest number given so far; erased rows do not give theirs back (see ``forget``)."""
+        floor = select(schema.meta.c.value).where(schema.meta.c.key == f"highest {column.table.name}").scalar_subquery()
+        row = self._one(select(select(func.max(column)).scalar_subquery(), floor))
+        return max(int(row[0] or 0), int(row[1] or 0))
 
     def identifiers(self, profile: int) -> list[IdentifierRow]:
         table = schema.identifier
-        query = select(table.c.kind, table.c.value, table.c.profile, table.c.origin, table.c.at)
-        query = query.where(table.c.profile == profile).order_by(table.c.at, table.c.kind, table.c.value)
+        query = select(*_IDENTIFIER).where(table.c.profile == profile).order_by(table.c.at, table.c.kind, table.c.value)
         return [IdentifierRow(*row) for row in self._all(query)]
 
     def merges(self, profile: int | None = None) -> list[Merge]:
@@ -139,17 +167,14 @@ class Reading:
 
     # ---- memberships, timers
     def memberships(self, profiles: Sequence[int]) -> dict[int, list[Membership]]:
-        table = schema.membership
-        query = select(table.c.segment, table.c.profile, table.c.entered_at, table.c.version).order_by(table.c.segment)
         found: dict[int, list[Membership]] = {key: [] for key in profiles}
-        for row in self._among(query, table.c.profile, profiles):
-            found[row.profile].append(Membership(*row))
+        for row in self._ask(_MEMBERSHIPS, list(found)):
+            found[row[1]].append(Membership(*row))
         return found
 
     def members(self, segment: str, *, after: int = 0, limit: int = 50) -> list[Membership]:
         table = schema.membership
-        query = select(table.c.segment, table.c.profile, table.c.entered_at, table.c.version)
-        query = query.where(table.c.segment == segment, table.c.profile > after).order_by(table.c.profile).limit(limit)
+        query = select(*_MEMBERSHIP).where(table.c.segment == segment, table.c.profile > after).order_by(table.c.profile).limit(limit)
         return [Membership(*row) for row in self._all(query)]
 
     def segment_sizes(self) -> dict[str, int]:

@@ -31,20 +31,31 @@ def event(row: Sequence[Any]) -> Event:
         at=at,
         received_at=received_at,
         source=source,
-        data=data,
+        data=_decode(data),
         cause=cause,
         seq=seq,
         origin=origin,
     )
 
 
-def profile(row: Any) -> Profile:
+def profile(row: Sequence[Any]) -> Profile:
     """Return the profile of a row of ``PROFILE`` columns."""
+    key, id_, kind, bucket, created_at, attributes, provenance, tags, consents, merged_into = row
     return Profile(
-        key=row.key, id=row.id, bucket=row.bucket, kind=row.kind, created_at=row.created_at, attributes=row.attributes,
-        provenance=msgspec.convert(row.provenance, dict[str, Provenance]), tags=tuple(row.tags), consents=row.consents,
-        merged_into=row.merged_into,
+        key=key, id=id_, bucket=bucket, kind=kind, created_at=created_at, attributes=_decode(attributes),
+        provenance=_provenance(provenance), tags=tuple(_decode(tags)), consents=_decode(consents), merged_into=merged_into,
     )  # fmt: skip
+
+
+def _decode(value: Any) -> Any:
+    """Return the value of a JSON column; SQLite's driver gives text, everything else has decoded it already."""
+    return msgspec.json.decode(value) if isinstance(value, str) else value
+
+
+def _provenance(value: Any) -> dict[str, Provenance]:
+    if isinstance(value, str):
+        return msgspec.json.decode(value, type=dict[str, Provenance])
+    return msgspec.convert(value, dict[str, Provenance])
 
 
 def action(row: Any) -> Action:
