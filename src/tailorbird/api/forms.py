@@ -78,14 +78,14 @@ _event = msgspec.json.Decoder(EventIn)
 _many = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def read_call(call: str, body: bytes, now: int) -> Reading:
+def read_call(call: str, body: bytes, now: int, region: str | None = None) -> Reading:
     """Read one call of Segment's API. Raises ``BadRequest``, ``InvalidEvent``, ``TooLarge``."""
     found = Reading(single=True)
-    found.add(incoming_of(call, decode(_message, body), received_at=now))
+    found.add(incoming_of(call, decode(_message, body), received_at=now, region=region))
     return found
 
 
-def read_batch(body: bytes, now: int) -> Reading:
+def read_batch(body: bytes, now: int, region: str | None = None) -> Reading:
     """Read a batch of calls. Raises ``BadRequest`` and the like for what is wrong with it as a whole."""
     parcel = decode(_parcel, body)
     _limit(len(parcel.batch))
@@ -94,7 +94,8 @@ def read_batch(body: bytes, now: int) -> Reading:
         try:
             if len(raw) > MAX_CALL:
                 raise _long_event(len(raw))
-            found.add(incoming_of(None, decode(_message, raw), received_at=now, sent_at=parcel.sent_at))
+            message = decode(_message, raw)
+            found.add(incoming_of(None, message, received_at=now, sent_at=parcel.sent_at, region=region))
         except TailorbirdError as error:
             found.slots.append(error)
     return found

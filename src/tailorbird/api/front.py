@@ -13,7 +13,7 @@ from anyio.to_thread import run_sync
 from tailorbird.api import forms
 from tailorbird.api.answers import Answer, Send, encode, refusal, send_answer
 from tailorbird.api.bodies import MAX_BODY, Disconnected, Receive, UnsupportedEncoding, decode, read_body
-from tailorbird.api.guard import Guard, Headers
+from tailorbird.api.guard import Guard
 from tailorbird.api.idempotency import Replies
 from tailorbird.api.logs import Log, fault
 from tailorbird.api.metrics import Metrics
@@ -49,6 +49,7 @@ class Front:
         self._guard = guard
         self._metrics = metrics
         self._log = log
+        self._region = engine.settings.default_region or None
         self._take = take
         self._replies = replies
         self._calls = {f"/v1/{call}": call for call in (*CALLS, "batch")} | {"/api/v1/events": "events"}
@@ -67,9 +68,9 @@ class Front:
             return
         started = perf_counter()
         route = "api"
+        method, path = scope["method"], scope["path"]
         try:
-            method, path, headers = scope["method"], scope["path"], scope["headers"]
-            caller = self._guard.allow(method, path, headers)
+            caller = self._guard.allow(method, path, scope["headers"])
             if path in self._calls:
                 route = "intake"
                 answer = await self._intake(self._calls[path], scope, receive) if method == "POST" else _not_allowed(b"POST")
@@ -82,7 +83,7 @@ class Front:
                 self._timing[route].observe(perf_counter() - started)
                 return
         except TailorbirdError as error:
-            answer = refusal(error, status=400 if route == "intake" and type(error) is InvalidInput else None)
+            answer = refusal(error, status=400 if error.status == 422 and path.startswith("/v1/") else None)
         except Disconnected:
             return
         except Exception as error:
@@ -121,7 +122,9 @@ class Front:
             if call == "events":
                 return forms.read_events(body)
             now = self._engine.clock.now()
-            return forms.read_batch(body, now) if call == "batch" else forms.read_call(call, body, now)
+            if call == "batch":
+                return forms.read_batch(body, now, self._region)
+            return forms.read_call(call, body, now, self._region)
         except TailorbirdError:
             self._counters[call, "rejected"].inc()
             raise
@@ -168,8 +171,7 @@ class Front:
                 status = message["status"]
             await send(message)
 
-        headers: Headers = scope["headers"]
-        named = dict(headers)
+        named = dict(scope["headers"])
         body = b""
         if scope["method"] not in ("GET", "HEAD"):
             body = await read_body(

@@ -6,6 +6,7 @@ Source: the public specification of Segment's HTTP tracking API (calls identify,
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ from tailorbird.core.context import DAY
 from tailorbird.core.event import PROFILE_UPDATED
 from tailorbird.errors import InvalidEvent
 from tailorbird.expr.read import parse_time
+from tailorbird.profiles.normalise import normalise
 from tailorbird.runtime.ingest import Incoming
 
 __all__ = ["CALLS", "MAX_BATCH", "MAX_CALL", "Message", "Parcel", "incoming_of"]
@@ -58,10 +60,13 @@ class Parcel(msgspec.Struct, rename="camel", kw_only=True):
     context: dict[str, Any] | None = None
 
 
-def incoming_of(call: str | None, message: Message, *, received_at: int, sent_at: str | None = None) -> list[Incoming]:
+def incoming_of(
+    call: str | None, message: Message, *, received_at: int, sent_at: str | None = None, region: str | None = None
+) -> list[Incoming]:
     """Return the events that a call stands for (one; two for ``group``: the company and the link to it).
 
-    ``call`` is the path's last part, None in a batch, where the message's own ``type`` says it. Raises ``InvalidEvent``.
+    ``call`` is the path's last part, None in a batch, where the message's own ``type`` says it; ``region`` is the country of
+    phone numbers without ``+``. Raises ``InvalidEvent``.
     """
     kind = call or message.type
     identifiers = _identifiers(message)
@@ -76,7 +81,7 @@ def incoming_of(call: str | None, message: Message, *, received_at: int, sent_at
             return [Incoming(type=f"{kind}.viewed", identifiers=identifiers, data=_seen(message, kind), **make)]
         case "identify":
             traits = message.traits or {}
-            _add_contacts(identifiers, traits)
+            _add_contacts(identifiers, traits, region)
             return [Incoming(type=PROFILE_UPDATED, identifiers=identifiers, data={"attributes": traits}, **make)]
         case "alias":
             return [Incoming(type=PROFILE_UPDATED, identifiers=_alias(message, identifiers), data={"attributes": {}}, **make)]
@@ -98,12 +103,14 @@ def _identifiers(message: Message) -> dict[str, str]:
     return found
 
 
-def _add_contacts(identifiers: dict[str, str], traits: dict[str, Any]) -> None:
-    """Take e-mail and phone out of traits as identifiers too; they stay attributes."""
+def _add_contacts(identifiers: dict[str, str], traits: dict[str, Any], region: str | None) -> None:
+    """Take e-mail and phone out of traits as identifiers too; they stay attributes, which is all that unreadable ones are."""
     for name in ("email", "phone"):
         value = traits.get(name)
         if isinstance(value, str) and value:
-            identifiers[name] = value
+            with suppress(InvalidEvent):
+                normalise(name, value, region=region)
+                identifiers[name] = value
 
 
 def _alias(message: Message, identifiers: dict[str, str]) -> dict[str, str]:

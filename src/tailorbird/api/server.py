@@ -16,7 +16,7 @@ from tailorbird.engine import Engine
 from tailorbird.errors import Forbidden, InvalidInput
 from tailorbird.settings import Settings
 
-__all__ = ["check_listening", "serve"]
+__all__ = ["check_listening", "listen", "make_server", "serve"]
 
 _GRACE: Final = 20  # seconds for requests under way when the server stops
 
@@ -45,23 +45,29 @@ def serve(
     engine = Engine.open(engine_or_url, settings=settings) if isinstance(engine_or_url, str) else engine_or_url
     try:
         local = check_listening(Keyring(engine.store), host)
-        listener = _listen(host, port)
+        listener = listen(host, port)
         try:
-            chosen = settings or engine.settings
-            journal = log or open_log(chosen.log_level)
-            app = create_app(engine, chosen, local=local, log=journal)
-            config = uvicorn.Config(
-                app, loop="uvloop", http="httptools", ws="none", lifespan="on", access_log=False, log_level="warning",
-                server_header=False, proxy_headers=False, timeout_keep_alive=75, timeout_graceful_shutdown=_GRACE, backlog=2048,
-                limit_concurrency=chosen.max_connections, h11_max_incomplete_event_size=64 * 1024,
-            )  # fmt: skip
-            server = _Server(config, ready)
-            server.run(sockets=[listener])
+            make_server(engine, settings=settings, local=local, ready=ready, log=log).run(sockets=[listener])
         finally:
             listener.close()
     finally:
         if isinstance(engine_or_url, str):
             engine.close()
+
+
+def make_server(
+    engine: Engine, *, settings: Settings | None = None, local: bool = True, ready: Callable[[], None] | None = None,
+    log: Log | None = None,
+) -> uvicorn.Server:  # fmt: skip
+    """Return the server over an engine, ready to ``run``; setting its ``should_exit`` stops it."""
+    chosen = settings or engine.settings
+    app = create_app(engine, chosen, local=local, log=log or open_log(chosen.log_level))
+    config = uvicorn.Config(
+        app, loop="uvloop", http="httptools", ws="none", lifespan="on", access_log=False, log_level="warning",
+        server_header=False, proxy_headers=False, timeout_keep_alive=75, timeout_graceful_shutdown=_GRACE, backlog=2048,
+        limit_concurrency=chosen.max_connections,
+    )  # fmt: skip
+    return _Server(config, ready)
 
 
 class _Server(uvicorn.Server):
@@ -78,7 +84,7 @@ class _Server(uvicorn.Server):
             await asyncio.to_thread(self._ready)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; port 0 takes a free one."""
     name = host.strip("[]")
     family = socket.AF_INET6 if ":" in name else socket.AF_INET
