@@ -15,12 +15,12 @@ from tailorbird.expr.check import Schema, resolve
 from tailorbird.expr.nodes import Node
 from tailorbird.expr.parse import parse
 from tailorbird.expr.types import Type
-from tailorbird.ports import Store, Unit
+from tailorbird.ports import IdentifierRow, Store, Unit
 from tailorbird.segments.backfill import arm_timers, compute_members, fresh_at, write_members
 from tailorbird.segments.drift import Stability, drift
 from tailorbird.segments.history import history, sizes_as_of
 from tailorbird.segments.overlap import overlap
-from tailorbird.segments.preview import name_of
+from tailorbird.segments.preview import name_of, people
 from tailorbird.storage import open_store
 
 NOW = 20_700 * DAY
@@ -125,6 +125,13 @@ def test_drift_compares_the_members_of_now_with_those_of_then(store: Store) -> N
     assert shares["IT"].now > 0.9 and shares["IT"].baseline == pytest.approx(1 / 3)
     nobody = drift(store.batch(), "recent", recent, by, instant=NOW, baseline=NOW - 80 * DAY)
     assert nobody.status == Stability.UNMEASURED and nobody.psi is None
+
+
+def test_somebody_without_a_name_is_shown_by_an_identifier(store: Store) -> None:
+    unit = Unit()
+    unit.identifiers = [IdentifierRow("anonymous_id", "visitor-7", 7, 7, NOW), IdentifierRow("external_id", "cust_7", 7, 7, NOW)]
+    assert store.commit(unit)
+    assert [person.name for person in people(store, [7, 8])] == ["visitor-7", "p_8"]
 
 
 def test_a_person_is_called_by_name_or_mail_or_id() -> None:

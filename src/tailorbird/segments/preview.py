@@ -77,9 +77,17 @@ def current_members(store: Store, segment: str) -> Iterator[int]:
 
 
 def people(store: Store, keys: Sequence[int]) -> tuple[Person, ...]:
-    """Return the profiles of these keys with their names, in the order of the keys."""
+    """Return the profiles of these keys with their names, in the order of the keys; the nameless go by an identifier."""
     found = store.profiles(keys) if keys else {}
-    return tuple(Person(found[key].id, name_of(found[key])) for key in keys if key in found)
+    return tuple(Person(found[key].id, _called(store, found[key])) for key in keys if key in found)
+
+
+def _called(store: Store, profile: Profile) -> str:
+    name = name_of(profile)
+    if name != profile.id:
+        return name
+    rows = sorted(store.identifiers(profile.key), key=lambda row: (row.at, row.kind))
+    return rows[0].value if rows else name
 
 
 def name_of(profile: Profile) -> str:
