@@ -296,6 +296,63 @@ def test_a_forgotten_person_leaves_no_trace(store: SqlStore, store_url: str) -> 
         assert not any(b"secret" in path.read_bytes() for path in files if path.exists())
 
 
+def test_numbers_of_erased_rows_are_not_given_again(store: SqlStore) -> None:
+    write(store, event(1), event(2, profile=2), profiles=[person(1), person(2)])
+    store.forget(2)
+    assert store.last_seq() == 2
+    assert store.next_profile_key() == 3
+
+
+def test_of_a_crowded_file_nothing_remains_of_the_forgotten(store: SqlStore, store_url: str) -> None:
+    """Pages that were split and joined many times hold no left-over of who was erased."""
+    seq = 0
+    for round in range(6):
+        unit = Unit()
+        for key in range(1, 120):
+            note = f"secret-of-{key}-" * (1 + (key * 7 + round) % 9)
+            unit.profiles[key] = person(key, attributes={"note": note, "round": round})
+            unit.identifiers.append(IdentifierRow("email", f"{key}-{round}@secret-of-{key}-.example", key, key, 1))
+            for _ in range(2):
+                seq += 1
+                unit.events.append(event(seq, profile=key, note=note))
+        assert store.commit(unit)
+    for key in range(1, 120, 3):
+        store.forget(key)
+    assert len(store.history([1, 2])[2]) == 12
+    if not store.postgres:
+        store.close()
+        files = [Path(store_url), Path(store_url + "-wal")]
+        left = b"".join(path.read_bytes() for path in files if path.exists())
+        assert b"secret-of-2-" in left
+        assert [key for key in range(1, 120, 3) if f"secret-of-{key}-".encode() in left] == []
+
+
+def test_what_a_merged_person_brought_is_forgotten_with_it(store: SqlStore) -> None:
+    write(store, event(1), event(2, profile=2), profiles=[person(1), person(2)])
+    unit = Unit()
+    unit.profiles[2] = person(2, merged_into=1)
+    store.rekey(unit, loser=2, winner=1)
+    store.forget(2)
+    assert [e.seq for e in store.history([1])[1]] == [1]
+
+
+def test_many_members_are_replaced_at_once(store: SqlStore) -> None:
+    assert store.replace_members("s", 1, range(1, 30_001), 100, "a1") == (30_000, 0)
+    assert store.replace_members("s", 2, range(2, 30_002), 200, "a2") == (1, 1)
+    assert store.segment_sizes() == {"s": 30_000}
+    assert store.last_seq() == 30_002
+    write(store, event(30_003))
+    assert store.replace_members("s", 3, [], 300, "a3") == (0, 30_000)
+    assert store.last_seq() == 60_003
+
+
+def test_a_deliverer_without_work_leaves_the_caches_of_others_valid(store: SqlStore, store_url: str) -> None:
+    other = open_store(store_url)
+    assert other.lease_actions(10, limit=5, lease=5) == []
+    assert store.claim() is True
+    other.close()
+
+
 def test_what_was_acknowledged_is_there_after_reopening(store: SqlStore, store_url: str) -> None:
     write(store, event(1), profiles=[person(1)])
     again = open_store(store_url)
