@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tailorbird.expr.nodes import Node
 from tailorbird.ports import Batch
-from tailorbird.storage.batch.duck import DuckBatch
 from tailorbird.storage.sql.query import SqlBatch
 from tailorbird.storage.sql.store import SqlStore
+
+if TYPE_CHECKING:
+    from tailorbird.storage.batch.duck import DuckBatch
 
 __all__ = ["FittingBatch", "attach_columns"]
 
@@ -80,5 +82,7 @@ class FittingBatch:
 
     def _columns(self) -> DuckBatch:
         if self._duck is None:
+            from tailorbird.storage.batch.duck import DuckBatch  # here, because small databases never need DuckDB
+
             self._duck = DuckBatch(self._path, self._folder, memory=self._memory)
         return self._duck

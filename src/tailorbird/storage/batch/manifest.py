@@ -38,16 +38,16 @@ class Chunk(msgspec.Struct, kw_only=True):
 
 
 class Snapshot(msgspec.Struct, kw_only=True):
-    """A file with the current attributes of every profile, as of the events up to ``seq`` and profiles up to ``key``.
+    """A file with every profile and its attributes, as of the events up to ``seq`` and the profiles up to ``key``.
 
-    ``merges`` is the state of merging it was made in; ``columns`` lists (kind, path) of the typed columns.
+    ``merged`` are the merges that stood then, loser and winner; ``columns`` lists (kind, path) of the typed columns.
     """
 
     file: str
     seq: int
     key: int
     size: int
-    merges: str
+    merged: list[tuple[int, int]] = []
     columns: list[tuple[str, list[str]]] = []
 
 

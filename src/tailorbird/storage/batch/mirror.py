@@ -24,6 +24,7 @@ _CHUNK: Final = 1_000_000  # events in a file written at once
 _TAIL: Final = 20_000  # events and profiles kept in memory before they become a file
 _SMALL: Final = 400_000  # files below this are joined
 _MANY: Final = 8  # so many of them at a time
+_PEOPLE: Final = 200_000  # profiles whose attributes are gathered at a time
 _FOREVER: Final = 2**62
 
 
@@ -165,7 +166,6 @@ class Mirror:
             self._append_events(state.seq)
             self._append_people(state.key)
             self._join_small()
-            self._take_snapshot(state)
 
     def _append_events(self, last: int) -> None:
         while (after := self._manifest.seq()) < last:
@@ -227,7 +227,13 @@ class Mirror:
                 if column == "origin" and last != chunk.last:
                     fresh.mark = ""  # the row it named is gone
                 chunks[place] = fresh
-        self._manifest.snapshot = None
+        snapshot = self._manifest.snapshot
+        if snapshot is not None and self._column_of("key", [snapshot.file], keys):
+            rest = f"SELECT * FROM {self._files([snapshot.file])} WHERE NOT list_contains(CAST(? AS BIGINT[]), key)"  # noqa: S608
+            fresh_snapshot = Snapshot(**{f: getattr(snapshot, f) for f in snapshot.__struct_fields__})
+            fresh_snapshot.file = self._manifest.name("snapshot")
+            self._put(rest, fresh_snapshot, [list(keys)])
+            self._manifest.snapshot = fresh_snapshot
 
     # ---- the relations
     def _fresh_files(self) -> None:
@@ -279,21 +285,90 @@ class Mirror:
         self.con.execute(
             f'CREATE OR REPLACE VIEW events_now AS SELECT c.seq, c.type, {owner} AS profile, c.moment AS "at"{data}{columns} FROM {union} c{join}'  # noqa: S608
         )
-        self._define_people(roots)
+        self._define_people(state, roots)
 
-    def _define_people(self, roots: list[tuple[int, int]]) -> None:
+    def _define_people(self, state: State, roots: list[tuple[int, int]]) -> None:
+        """Define ``people_bare``, and ``people_now`` with the attributes of everybody where there is a snapshot."""
         union = self._union([c.file for c in self._manifest.people], "tail_people")
         merged = "m.root" if roots else "CAST(NULL AS BIGINT)"
         join = " LEFT JOIN remap m ON m.origin = c.key" if roots else ""
         self.con.execute(
             f"CREATE OR REPLACE VIEW people_bare AS SELECT c.key, c.kind, c.bucket, {merged} AS merged_into FROM {union} c{join}"  # noqa: S608
         )
-        self._attributes = set()
         self.con.execute("CREATE OR REPLACE VIEW people_now AS SELECT * FROM people_bare")
+        self._attributes = set()
+        snapshot = self._manifest.snapshot
+        if snapshot is None or self._mark_dirty(state, snapshot) > self._tail:
+            if self._manifest.key() > self._tail and any(_is_attribute(key) for key in self._events):
+                snapshot = self._take_snapshot(state)
+            else:
+                return
+        self._attributes = {(kind, tuple(path)) for kind, path in snapshot.columns}
+        self._overlay(snapshot)
 
-    def _take_snapshot(self, state: State) -> None:
-        """Write the current attributes of everybody to a file."""
-        self._manifest.snapshot = None
+    def _mark_dirty(self, state: State, snapshot: Snapshot) -> int:
+        """Fill the table ``dirty`` with the profiles of whom the snapshot does not tell the truth; return how many."""
+        before = dict(snapshot.merged)
+        moved = {key for key in before.keys() | state.merged.keys() if before.get(key) != state.merged.get(key)}
+        moved |= {_root(merges, key) for key in moved for merges in (before, state.merged)}
+        known = {(kind, tuple(path)) for kind, path in snapshot.columns}
+        if any(_is_attribute(key) and (key[0], key[1][1:]) not in known for key in self._events):
+            return _FOREVER  # an attribute that it has no column for
+        self.con.execute("CREATE OR REPLACE TABLE dirty (key BIGINT)")
+        self.con.execute("INSERT INTO dirty SELECT unnest(CAST(? AS BIGINT[]))", [sorted(moved)])
+        self.con.execute("INSERT INTO dirty SELECT DISTINCT profile FROM events_now WHERE seq > ? AND type = 'profile.updated'", [snapshot.seq])
+        self.con.execute("INSERT INTO dirty SELECT key FROM people_bare WHERE key > ?", [snapshot.key])
+        self.con.execute("CREATE OR REPLACE TABLE dirty AS SELECT DISTINCT key FROM dirty")
+        return int(self._one("SELECT count(*) FROM dirty"))
+
+    def _take_snapshot(self, state: State) -> Snapshot:
+        """Write everybody with their attributes to a file, some ten thousands at a time."""
+        keys = [(kind, path[1:]) for kind, path in self._events if _is_attribute((kind, path))]
+        listed = "".join(f", {column_name(key)} {NULLS[key[0]]}" for key in keys)
+        self.con.execute(f"CREATE OR REPLACE TABLE snap (key BIGINT, kind VARCHAR, bucket BIGINT{listed})")
+        for start in range(0, state.key, _PEOPLE):
+            self._attributes_of(keys, f"> {start} AND {{0}} <= {start + _PEOPLE}", "snap")
+        with files.locked(self._folder):
+            fresh = files.load(self._folder)
+            snapshot = Snapshot(
+                file=fresh.name("snapshot"), seq=state.seq, key=state.key, size=0, merged=sorted(state.merged.items()),
+                columns=[(str(kind), list(path)) for kind, path in keys],
+            )  # fmt: skip
+            self._put("SELECT * FROM snap ORDER BY key", snapshot)
+            fresh.snapshot = snapshot
+            files.save(self._folder, fresh)
+            self._manifest = fresh
+        self.con.execute("DROP TABLE snap; CREATE OR REPLACE TABLE dirty (key BIGINT)")
+        return snapshot
+
+    def _attributes_of(self, keys: Sequence[Key], test: str, table: str) -> None:
+        """Append the profiles whose key passes a test, with their attributes as their events say, to a table."""
+        nodes = {column_name(key): Attribute(path=key[1], type=Type(key[0])) for key in keys}
+        source = Source(
+            events=f"(SELECT * FROM events_now WHERE profile {test.format('profile')})",  # noqa: S608
+            profiles=f"(SELECT * FROM people_bare WHERE key {test.format('key')})",  # noqa: S608
+            property=self._property,
+            present=self._present,
+        )
+        query = compile_values(nodes, max(self._news, 0), Dialect.DUCKDB, source=source)
+        columns = "".join(f", v.x{place} AS {name}" for place, name in enumerate(nodes))
+        self.con.execute(
+            f"INSERT INTO {table} BY NAME SELECT p.key, p.kind, p.bucket{columns} FROM ({query.sql}) v "  # noqa: S608
+            f"JOIN people_bare p ON p.key = v.profile",
+            list(query.params),
+        )
+
+    def _overlay(self, snapshot: Snapshot) -> None:
+        """Define ``people_now``: the snapshot, and over it those who changed since."""
+        held = f"SELECT *, CAST(NULL AS BIGINT) AS merged_into FROM {self._files([snapshot.file])} s"  # noqa: S608
+        if self._one("SELECT count(*) FROM dirty"):
+            keys = [(kind, tuple(path)) for kind, path in snapshot.columns]
+            listed = "".join(f", {column_name(key)} {NULLS[key[0]]}" for key in keys)
+            self.con.execute(f"CREATE OR REPLACE TABLE changed (key BIGINT, kind VARCHAR, bucket BIGINT{listed})")
+            self._attributes_of(keys, "IN (SELECT d.key FROM dirty d)", "changed")
+            held += " WHERE NOT EXISTS (SELECT 1 FROM dirty d WHERE d.key = s.key) UNION ALL BY NAME "
+            held += "SELECT *, CAST(NULL AS BIGINT) AS merged_into FROM changed"
+        self.con.execute(f"CREATE OR REPLACE VIEW people_now AS {held}")
 
     # ---- small things
     def _union(self, names: Sequence[str], tail: str) -> str:
@@ -335,6 +410,10 @@ class Mirror:
     def _one(self, sql: str) -> Any:
         row = self.con.execute(sql).fetchone()
         return row[0] if row else None
+
+
+def _is_attribute(key: Key) -> bool:
+    return key[0] != PRESENT and len(key[1]) > 1 and key[1][0] == "attributes"
 
 
 def _root(merged: Any, key: int) -> int:

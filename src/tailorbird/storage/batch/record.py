@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,10 +22,6 @@ class State(NamedTuple):
     seq: int
     key: int
     merged: Mapping[int, int]
-
-    def merges(self) -> str:
-        """Return a digest of the merges."""
-        return blake2b(repr(sorted(self.merged.items())).encode(), digest_size=12).hexdigest()
 
 
 class Record:

@@ -148,7 +148,12 @@ def _insert(con: duckdb.DuckDBPyConnection, raw: str, target: str, type_: str, l
         place[path[-1]] = ["VARCHAR"] if kind == Type.TEXTS else NULLS[kind]
     parts = ["seq", "origin", "moment", "type", f"{'NULL' if leaves.whole else 'data'} AS data"]
     parts += [f"{_quick(key)} AS {column_name(key)}" for key in leaves.quick]
-    parts += [f"{read_json('data', key)} AS {column_name(key)}" for key in leaves.careful]
+    quick = {path: _quick((kind, path)) for kind, path in leaves.quick}
+    for key in leaves.careful:
+        sql = read_json("data", key)
+        if key[0] == PRESENT and key[1] in quick:  # most have a value, and then there is nothing to look up
+            sql = f"CASE WHEN {quick[key[1]]} IS NOT NULL THEN true ELSE {sql} END"
+        parts.append(f"{sql} AS {column_name(key)}")
     source = f"SELECT *, json_transform(data::JSON, {_literal(json.dumps(shape))}) AS s FROM {raw}" if shape else f"SELECT * FROM {raw}"  # noqa: S608
     con.execute(
         f"INSERT INTO {target} BY NAME SELECT {', '.join(parts)} FROM ({source} WHERE type = ?) ORDER BY origin, moment, seq",  # noqa: S608
