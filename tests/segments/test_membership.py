@@ -131,7 +131,7 @@ def test_somebody_without_a_name_is_shown_by_an_identifier(store: Store) -> None
     unit = Unit()
     unit.identifiers = [IdentifierRow("anonymous_id", "visitor-7", 7, 7, NOW), IdentifierRow("external_id", "cust_7", 7, 7, NOW)]
     assert store.commit(unit)
-    assert [person.name for person in people(store, [7, 8])] == ["visitor-7", "p_8"]
+    assert [person.name for person in people(store, [7, 8])] == ["cust_7", "p_8"]
 
 
 def test_a_person_is_called_by_name_or_mail_or_id() -> None:

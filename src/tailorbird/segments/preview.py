@@ -9,6 +9,7 @@ from tailorbird.core.profile import Profile
 from tailorbird.expr.nodes import Literal
 from tailorbird.expr.types import Type
 from tailorbird.ports import Batch, Store
+from tailorbird.profiles.normalise import rank
 
 __all__ = ["Person", "Preview", "current_members", "name_of", "people", "population", "preview"]
 
@@ -86,7 +87,7 @@ def _called(store: Store, profile: Profile) -> str:
     name = name_of(profile)
     if name != profile.id:
         return name
-    rows = sorted(store.identifiers(profile.key), key=lambda row: (row.at, row.kind))
+    rows = sorted(store.identifiers(profile.key), key=lambda row: (rank(row.kind), row.at))
     return rows[0].value if rows else name
 
 
