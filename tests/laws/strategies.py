@@ -407,6 +407,21 @@ def clocks(draw: st.DrawFn) -> n.Node:
     return n.Compare(op=draw(st.sampled_from(NUMERIC)), left=sides[0], right=sides[1])
 
 
+@st.composite
+def moving(draw: st.DrawFn) -> n.Node:
+    """A comparison of values of which at least one moves with time."""
+    kind = draw(st.sampled_from([Type.NUMBER, Type.DURATION, Type.TIME]))
+    sides = [draw(expressions(kind, depth=3)) for _ in range(2)]
+    if not any(isinstance(part, n.Now | n.TimeSince) for side in sides for part in n.walk(side)):
+        since = n.TimeSince(event=draw(st.sampled_from(EVENTS)))
+        sides[0] = {
+            Type.NUMBER: n.Arith(op="/", left=since, right=n.Literal(value=draw(durations_ms()), type=Type.DURATION)),
+            Type.DURATION: since,
+            Type.TIME: n.Now(),
+        }[kind]
+    return n.Compare(op=draw(st.sampled_from(NUMERIC)), left=sides[0], right=sides[1])
+
+
 def anything() -> st.SearchStrategy[n.Node]:
     """An expression of any type but texts of durations: what a feature may be."""
     return st.sampled_from(list(Type)).flatmap(expressions)

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from laws.strategies import LAW, T0, anything, arrivals, conditions, instants, seeds
+from laws.strategies import LAW, T0, anything, arrivals, conditions, instants, moving, seeds
 from tailorbird.core.event import Event
 from tailorbird.expr import nodes as n
 from tailorbird.expr.evaluate import History, changes, evaluate
@@ -83,7 +83,7 @@ def check_members(feed: Feed, chosen: dict[str, n.Node], members: set[str], now:
 @given(st.data())
 @LAW
 def test_nothing_changes_before_the_predicted_instant(data: st.DataObject) -> None:
-    node = data.draw(conditions())
+    node = data.draw(st.one_of(conditions(), moving()))
     events = data.draw(arrivals())
     history = History(data.draw(seeds()), events)
     now = max([1, *(event.at for event in events)])
