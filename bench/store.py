@@ -11,10 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "src")]
-
 from _report import report
-
 from tailorbird.core.event import Event
 from tailorbird.core.profile import Profile
 from tailorbird.ports import IdentifierRow, Unit

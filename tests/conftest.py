@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import postgres
 import pytest
+
+import postgres
 
 
 @pytest.fixture

@@ -76,12 +76,14 @@ def _start(binaries: Path) -> str:
         shutil.chown(folder, "nobody")
         user = ["setpriv", "--reuid=nobody", "--clear-groups"]
     data = folder / "data"
-    make = [*user, str(binaries / "initdb"), "-D", str(data), "-U", "tailorbird", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+    options = ["-U", "tailorbird", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+    make = [*user, str(binaries / "initdb"), "-D", str(data), *options]
     subprocess.run(make, check=True, stdout=subprocess.DEVNULL, cwd=folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off", "-c", "max_connections=60"]
+    chosen = ("listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "fsync=off", "max_connections=60")
+    settings = [word for setting in chosen for word in ("-c", setting)]
     server = subprocess.Popen(
         [*user, str(binaries / "postgres"), "-D", str(data), "-p", str(port), *settings],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tailorbird.core.action import Action, ActionStatus
@@ -134,7 +135,8 @@ def test_merged_profiles_give_up_everything_and_an_unmerge_gives_it_back(store: 
     unit.memberships.append(Membership("s", 1, 9, 1))
     store.rekey(unit, loser=2, winner=1)
     assert [e.seq for e in store.history([1])[1]] == [1, 2, 3]
-    assert store.resolve([Identifier("anonymous_id", "x")])[Identifier("anonymous_id", "x")] == IdentifierRow("anonymous_id", "x", 1, 2, 1)
+    device = Identifier("anonymous_id", "x")
+    assert store.resolve([device])[device] == IdentifierRow("anonymous_id", "x", 1, 2, 1)
     assert store.count_profiles() == 1
     undo = Unit()
     undo.profiles[2] = person(2)
@@ -142,7 +144,7 @@ def test_merged_profiles_give_up_everything_and_an_unmerge_gives_it_back(store: 
     store.unrekey(undo, winner=1, origins=[2], loser=2)
     assert [e.seq for e in store.history([2])[2]] == [2, 3]
     assert [e.seq for e in store.history([1])[1]] == [1]
-    assert store.resolve([Identifier("anonymous_id", "x")])[Identifier("anonymous_id", "x")].profile == 2
+    assert store.resolve([device])[device].profile == 2
     assert [m.undone_at for m in store.merges(2)] == [10]
 
 
@@ -206,7 +208,7 @@ def test_a_leased_action_comes_back_only_when_its_lease_is_over(store: SqlStore)
     done = Unit()
     first = store.action("a")
     assert first is not None
-    done.updated_actions.append(Action(**{**{n: getattr(first, n) for n in first.__struct_fields__}, "status": ActionStatus.SENT, "due": 30}))
+    done.updated_actions.append(msgspec.structs.replace(first, status=ActionStatus.SENT, due=30))
     store.commit(done)
     assert store.count_actions() == {"sent": 1, "sending": 2}
     assert (store.sent_since(1, "email", 29), store.sent_since(1, "email", 30)) == (1, 0)
@@ -274,7 +276,9 @@ def test_replies_keys_and_small_things_are_kept(store: SqlStore) -> None:
 def test_a_forgotten_person_leaves_no_trace(store: SqlStore, store_url: str) -> None:
     secret = "zoe.secret@example.com"
     rows = [IdentifierRow("email", secret, 1, 1, 1), IdentifierRow("anonymous_id", "secret-device", 1, 2, 1)]
-    people = [person(1, attributes={"email": secret, "filler": "x" * 5000}), person(2, merged_into=1, attributes={"note": secret}), person(3)]
+    people = [
+        person(1, attributes={"email": secret, "filler": "x" * 5000}), person(2, merged_into=1, attributes={"note": secret}), person(3),
+    ]  # fmt: skip
     write(store, event(1, email=secret, filler="y" * 5000), event(2, profile=3), profiles=people, identifiers=rows)
     write(store, profiles=[person(1, attributes={"email": secret, "again": True})])
     unit = Unit()
@@ -284,7 +288,7 @@ def test_a_forgotten_person_leaves_no_trace(store: SqlStore, store_url: str) -> 
     store.commit(unit)
     store.remember_reply("r", "d", {"email": secret}, 5)
     told: list[int] = []
-    store.listeners.append(lambda keys: told.extend(keys))
+    store.listeners.append(told.extend)
     assert store.forget(1) > 6
     assert told == [1, 2]
     assert store.profiles([1, 2]) == {}
@@ -351,6 +355,42 @@ def test_a_deliverer_without_work_leaves_the_caches_of_others_valid(store: SqlSt
     assert other.lease_actions(10, limit=5, lease=5) == []
     assert store.claim() is True
     other.close()
+
+
+def test_big_and_odd_values_come_back_whole(store: SqlStore) -> None:
+    odd = {
+        "big": "x" * 3_000_000, "quotes": "'; DROP TABLE event; --", "percent": "100 % %s ? :name", "": {"$.a": [[]]},
+        "emoji": "👩‍👩‍👧 e\u0301",
+    }  # fmt: skip
+    write(store, event(1, **odd), identifiers=[IdentifierRow("email", "a'?%s@b.example", 1, 1, 1)])
+    assert store.history([1])[1][0].data == odd
+    assert list(store.resolve([Identifier("email", "a'?%s@b.example")]))
+
+
+def test_a_server_that_dropped_us_is_asked_again(store: SqlStore, store_url: str) -> None:
+    write(store, event(1))
+    assert store.known_ids(["e1"]) == {"e1"}
+    if not store.postgres:
+        return
+    import psycopg
+
+    with psycopg.connect(store_url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert store.known_ids(["e1"]) == {"e1"}
+    write(store, event(2))
+    assert store.last_seq() == 2
+
+
+def test_an_error_names_no_values(store: SqlStore) -> None:
+    unit = Unit()
+    unit.events += [Event(id=f"secret{n}", type="a.b", profile=1, at=1, received_at=1, seq=7, origin=1) for n in (1, 2)]
+    with pytest.raises(Unavailable) as caught:
+        store.commit(unit)
+    assert "secret" not in str(caught.value)
+    assert store.commit(Unit()) is False, "after an error the caller has to reload"
+    assert store.commit(Unit()) is True
 
 
 def test_what_was_acknowledged_is_there_after_reopening(store: SqlStore, store_url: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import ARRAY, ColumnElement, Select, any_, bindparam, cast, func, select
-from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+from sqlalchemy.engine import Dialect
 
 __all__ = ["Question"]
 
@@ -40,9 +40,15 @@ class Question:
         return sql, tuple(_spell(binds[name]) for name in names)
 
     def _compile(self, postgres: bool) -> tuple[str, tuple[str, ...]]:
-        dialect = PGDialect(paramstyle="format") if postgres else SQLiteDialect(paramstyle="qmark")  # type: ignore[no-untyped-call]
+        dialect = _postgres() if postgres else SQLiteDialect(paramstyle="qmark")
         found = self._build(_among_postgres if postgres else _among_sqlite).compile(dialect=dialect)
         return str(found), tuple(found.positiontup or ())
+
+
+def _postgres() -> Dialect:
+    from sqlalchemy.dialects.postgresql.base import PGDialect  # here, because it takes a while and SQLite never needs it
+
+    return PGDialect(paramstyle="format")  # type: ignore[no-untyped-call]
 
 
 def _among_sqlite(column: ColumnElement[Any], name: str = "values") -> ColumnElement[bool]:
