@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
 
 import msgspec
 
 from tailorbird.core.definition import Definition, Kind, Status
-from tailorbird.core.event import Event, Json
+from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Event, Json
 from tailorbird.core.ids import digest
 from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
@@ -19,13 +18,11 @@ from tailorbird.expr.explain import explain
 from tailorbird.expr.parse import parse
 from tailorbird.ports import Store, Unit
 from tailorbird.runtime.ingest import OWN_IDS
+from tailorbird.runtime.replay import ACTIVATED, ARCHIVED
 from tailorbird.segments.backfill import arm_timers, compute_members, write_members
 from tailorbird.segments.preview import Preview, population, preview
 
-__all__ = ["ACTIVATED", "ARCHIVED", "apply", "carry_out", "check", "mend_log", "previews", "recompute"]
-
-ACTIVATED: Final = "definition.activated"
-ARCHIVED: Final = "definition.archived"
+__all__ = ["apply", "carry_out", "check", "mend_log", "previews", "recompute"]
 
 
 def apply(parts: Parts, what: What, *, activate: bool) -> Applied:
@@ -46,6 +43,7 @@ def carry_out(parts: Parts, planned: Callable[[], Plan]) -> Applied:
         loop.recover()
         now = parts.now()
         loop.fire(now)
+        before = store.last_seq()
         made = planned()
         if not made:
             return lifecycle.execute(made, store, store.batch(), now)
@@ -55,7 +53,19 @@ def carry_out(parts: Parts, planned: Callable[[], Plan]) -> Applied:
         finally:
             loop.last = max(loop.last, now)
             loop.refresh()
+        _follow_up(parts, before, now)
         return done
+
+
+def _follow_up(parts: Parts, before: int, now: int) -> None:
+    """Where conditions ask for segment events, look again at those whom an activation gave some."""
+    if parts.loop.program.types.isdisjoint((SEGMENT_ENTERED, SEGMENT_EXITED)):
+        return
+    touched: dict[int, None] = {}
+    while page := parts.store.events(after=before, limit=10_000):
+        touched |= dict.fromkeys(event.profile for event in page if event.type in (SEGMENT_ENTERED, SEGMENT_EXITED))
+        before = page[-1].seq
+    parts.loop.look_again(list(touched), now, why="activation")
 
 
 def previews(parts: Parts, what: What, *, sample: int) -> list[Preview]:

@@ -33,8 +33,6 @@ from tailorbird.ports import Merge, Store
 from tailorbird.profiles import erase
 from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.gate import Gate, parse_guard
-from tailorbird.runtime.imports import import_contacts, import_events
-from tailorbird.runtime.imports.report import Report
 from tailorbird.runtime.ingest import Incoming, Receipt
 from tailorbird.runtime.intake import Intake
 from tailorbird.runtime.loop import Loop
@@ -48,6 +46,7 @@ from tailorbird.storage import open_store
 
 if TYPE_CHECKING:
     from tailorbird.expr.why import Reason
+    from tailorbird.runtime.imports import Report
 
 __all__ = ["Engine"]
 
@@ -74,8 +73,8 @@ class Engine:
         self.deliverer = Deliverer(store, self.connectors, self._gate, self.clock, self._emit, commit=self.loop.write)
         self.loop.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
         self._guarded: tuple[object, Gate] | None = None
-        self._parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings)
-        self._reader = asking.Reader(self._parts)
+        self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings)
+        self._reader = asking.Reader(self.parts)
 
     # ---- life
 
@@ -108,15 +107,15 @@ class Engine:
 
     def now(self) -> int:
         """Return the instant, in ms since 1970."""
-        return self._parts.now()
+        return self.parts.now()
 
     def advance_to(self, instant: Any) -> None:
         """Move a ManualClock forward, firing every timer and delivery on the way at its own instant."""
-        simulate.advance_to(self._parts, read_instant(instant, "instant"))
+        simulate.advance_to(self.parts, read_instant(instant, "instant"))
 
     def run_due(self) -> int:
         """Fire the timers that are due now and deliver due actions once; what ``serve`` does in the background."""
-        return simulate.run_due(self._parts)
+        return simulate.run_due(self.parts)
 
     # ---- intake
 
@@ -126,9 +125,9 @@ class Engine:
     ) -> Receipt:  # fmt: skip
         """Take one event in, durably; return its receipt. Raises ``InvalidEvent`` when it is rejected."""
         event = people.incoming(
-            self._parts, type, msgspec.to_builtins(data), profile=profile, identifiers=identifiers, at=at, id=id, source=source
+            self.parts, type, msgspec.to_builtins(data), profile=profile, identifiers=identifiers, at=at, id=id, source=source
         )
-        return people.take_one(self._parts, event)
+        return people.take_one(self.parts, event)
 
     def identify(
         self, profile: str | None = None, *, attributes: Mapping[str, Json] | None = None,
@@ -137,9 +136,9 @@ class Engine:
         """Say who somebody is and what is known of them; joins what they did before under these identifiers."""
         data = {"attributes": msgspec.to_builtins(dict(attributes or {}))}
         event = people.incoming(
-            self._parts, PROFILE_UPDATED, data, profile=profile, identifiers=identifiers, at=at, id=id, source=source
+            self.parts, PROFILE_UPDATED, data, profile=profile, identifiers=identifiers, at=at, id=id, source=source
         )
-        return people.take_one(self._parts, event)
+        return people.take_one(self.parts, event)
 
     def take(self, batch: Sequence[Incoming | Draft]) -> list[Receipt]:
         """Take a batch in one commit; return a receipt for each, in order (rejected ones say why)."""
@@ -153,46 +152,46 @@ class Engine:
 
     def apply(self, what: What, *, activate: bool = True) -> Applied:
         """Check everything in a folder, file or documents, all mistakes at once; then store and (by default) activate what changed."""
-        return authoring.apply(self._parts, what, activate=activate)
+        return authoring.apply(self.parts, what, activate=activate)
 
     def check(self, what: What) -> Applied:
         """Return what applying would do; raises what ``apply`` raises, and writes nothing."""
-        return authoring.check(self._parts, what)
+        return authoring.check(self.parts, what)
 
     def preview(self, what: What, *, sample: int = 10) -> list[Preview]:
         """Return for every segment that would be new or changed its size, a sample, and who would enter and leave."""
-        return authoring.previews(self._parts, what, sample=sample)
+        return authoring.previews(self.parts, what, sample=sample)
 
     def activate(self, kind: str, name: str, version: int | None = None) -> Applied:
         """Activate a stored version, the newest when left out."""
-        return authoring.carry_out(self._parts, lambda: lifecycle.plan_activate(self.store, kind, name, version))
+        return authoring.carry_out(self.parts, lambda: lifecycle.plan_activate(self.store, kind, name, version))
 
     def roll_back(self, kind: str, name: str) -> Applied:
         """Go back to the version that was active before."""
-        return authoring.carry_out(self._parts, lambda: lifecycle.plan_roll_back(self.store, kind, name))
+        return authoring.carry_out(self.parts, lambda: lifecycle.plan_roll_back(self.store, kind, name))
 
     def archive(self, kind: str, name: str) -> Applied:
         """End a definition; raises ``Conflict`` naming what needs it."""
-        return authoring.carry_out(self._parts, lambda: lifecycle.plan_archive(self.store, kind, name))
+        return authoring.carry_out(self.parts, lambda: lifecycle.plan_archive(self.store, kind, name))
 
     def definitions(self, *, kind: str | None = None, status: str | None = None) -> list[Definition]:
         """Return all versions of all definitions."""
-        return asking.definitions(self._parts, kind, status)
+        return asking.definitions(self.parts, kind, status)
 
     # ---- reading
 
     def profile(self, ref: str) -> ProfileView:
         """Return a profile: identifiers, attributes and where they came from, tags, consents, segments."""
-        return asking.profile_view(self._parts, ref)
+        return asking.profile_view(self.parts, ref)
 
     def timeline(self, ref: str, *, before: str | None = None, limit: int = 50) -> Timeline:
         """Return a profile's events, newest first."""
-        return asking.timeline(self._parts, ref, before=before, limit=limit)
+        return asking.timeline(self.parts, ref, before=before, limit=limit)
 
     def features(self, ref: str, names: Sequence[str] | None = None, *, as_of: Any = None) -> dict[str, Any]:
         """Return features (or those of feature views) of a profile as JSON values, now or as of any instant."""
         if as_of is not None:
-            return asking.features(self._parts, ref, names, as_of=as_of)
+            return asking.features(self.parts, ref, names, as_of=as_of)
         return self._reader.read(ref, None if names is None else tuple(names))
 
     def read_features(self, ref: str, names: tuple[str, ...] | None, *, warm: bool = False) -> dict[str, Any] | None:
@@ -201,27 +200,27 @@ class Engine:
 
     def feature_list(self) -> list[FeatureView]:
         """Return every live feature."""
-        return asking.feature_list(self._parts)
+        return asking.feature_list(self.parts)
 
     def evaluate(self, expression: str, *, profile: str | None = None, as_of: Any = None) -> Answer:
         """Return the expression's value for one profile, or for how many profiles it is true."""
-        return asking.answer(self._parts, expression, profile=profile, as_of=as_of)
+        return asking.answer(self.parts, expression, profile=profile, as_of=as_of)
 
     def why(self, ref: str, segment: str, *, as_of: Any = None) -> Reason:
         """Return why a profile is or is not in a segment: which clause, which events, until when."""
-        return asking.why(self._parts, ref, segment, as_of=as_of)
+        return asking.why(self.parts, ref, segment, as_of=as_of)
 
     def segments(self) -> list[SegmentView]:
         """Return every live segment with its size."""
-        return asking.segment_list(self._parts)
+        return asking.segment_list(self.parts)
 
     def members(self, segment: str, *, after: str | None = None, limit: int = 50) -> MemberPage:
         """Return some members of a segment."""
-        return asking.members(self._parts, segment, after=after, limit=limit)
+        return asking.members(self.parts, segment, after=after, limit=limit)
 
     def history(self, segment: str, *, since: Any = None, until: Any = None, step: Any = "1d") -> list[Point]:
         """Return a segment's size, inflow and outflow over time, by default of the last 30 days."""
-        asking.condition_of(self._parts, segment)
+        asking.condition_of(self.parts, segment)
         now = self.now()
         end = now + 1 if until is None else read_instant(until, "until")
         start = end - 30 * DAY if since is None else read_instant(since, "since")
@@ -231,57 +230,57 @@ class Engine:
         """Return how much segments have in common, all of them when left out."""
         chosen = sorted(self.loop.catalog.conditions) if names is None else list(names)
         for name in chosen:
-            asking.condition_of(self._parts, name)
+            asking.condition_of(self.parts, name)
         return overlap(self.store, chosen)
 
     def drift(self, segment: str, *, baseline: Any = None) -> Drift:
         """Compare a segment's members with those at a baseline instant, 30 days ago when left out."""
-        return asking.segment_drift(self._parts, segment, baseline=baseline)
+        return asking.segment_drift(self.parts, segment, baseline=baseline)
 
     # ---- changing people
 
     def tag(self, ref: str, *tags: str, source: str = "python") -> None:
         """Give a profile tags."""
-        people.tag(self._parts, ref, tags, on=True, source=source)
+        people.tag(self.parts, ref, tags, on=True, source=source)
 
     def untag(self, ref: str, *tags: str, source: str = "python") -> None:
         """Take tags from a profile."""
-        people.tag(self._parts, ref, tags, on=False, source=source)
+        people.tag(self.parts, ref, tags, on=False, source=source)
 
     def consent(
         self, ref: str, channel: str, purpose: str, granted: bool, *, explicit: bool = False, proof: Json = None,
         source: str = "python",
     ) -> Receipt:  # fmt: skip
         """Note that a person consents or withdraws; ``explicit`` is their own word, which alone undoes a withdrawal."""
-        return people.consent(self._parts, ref, channel, purpose, granted, explicit=explicit, proof=proof, source=source)
+        return people.consent(self.parts, ref, channel, purpose, granted, explicit=explicit, proof=proof, source=source)
 
     def add_members(self, segment: str, refs: Iterable[str], *, source: str = "python") -> int:
         """Put people on a list kept by hand; return how many were not on it."""
-        return people.list_members(self._parts, segment, refs, on=True, source=source)
+        return people.list_members(self.parts, segment, refs, on=True, source=source)
 
     def remove_members(self, segment: str, refs: Iterable[str], *, source: str = "python") -> int:
         """Take people off a list kept by hand; return how many were on it."""
-        return people.list_members(self._parts, segment, refs, on=False, source=source)
+        return people.list_members(self.parts, segment, refs, on=False, source=source)
 
     def merge(self, winner: str, loser: str, *, reason: str = "") -> Merge:
         """Make one profile part of another; recorded, and undone by ``unmerge``."""
-        return people.merge(self._parts, winner, loser, reason=reason)
+        return people.merge(self.parts, winner, loser, reason=reason)
 
     def unmerge(self, merge_id: str) -> Merge:
         """Take a merge back: exactly what came from the other profile returns to it."""
-        return people.unmerge(self._parts, merge_id)
+        return people.unmerge(self.parts, merge_id)
 
     def merges(self, ref: str) -> list[Merge]:
         """Return the merges that a profile took part in."""
-        return self.store.merges(find_profile(self.store, ref, region=self._parts.region).key)
+        return self.store.merges(find_profile(self.store, ref, region=self.parts.region).key)
 
     def forget(self, ref: str) -> erase.Erasure:
         """Erase a person everywhere; what is erased is gone for good."""
-        return people.erase(self._parts, ref)
+        return people.erase(self.parts, ref)
 
     def export(self, ref: str) -> dict[str, Json]:
         """Return everything known of a person as one JSON document."""
-        return erase.export(self.store, find_profile(self.store, ref, region=self._parts.region).key, at=self.now())
+        return erase.export(self.store, find_profile(self.store, ref, region=self.parts.region).key, at=self.now())
 
     # ---- actions
 
@@ -291,7 +290,7 @@ class Engine:
     ) -> Action:  # fmt: skip
         """Put an action into the outbox, past the gate; one per key is ever admitted, and that one is returned."""
         now = self.now()
-        person = None if profile is None else find_profile(self.store, profile, region=self._parts.region)
+        person = None if profile is None else find_profile(self.store, profile, region=self.parts.region)
         action = Action(
             key=key, kind=kind, connector=connector, payload=dict(payload), profile=person.key if person else 0, channel=channel,
             purpose=purpose, due=now if due is None else read_instant(due, "due"), created_at=now,
@@ -313,17 +312,21 @@ class Engine:
 
     def import_events(self, path: str | Path, mapping: Mapping[str, str] | None = None, **options: Any) -> Report:
         """Import a file of events set-based and bring memberships up to date; options as ``runtime.imports.import_events``."""
+        from tailorbird.runtime.imports import import_events  # it loads DuckDB, which nothing else here may need
+
         return self._import(import_events, path, mapping, options)
 
     def import_contacts(self, path: str | Path, mapping: Mapping[str, str] | None = None, **options: Any) -> Report:
         """Import a file of contacts set-based and bring memberships up to date."""
+        from tailorbird.runtime.imports import import_contacts
+
         return self._import(import_contacts, path, mapping, options)
 
     def replay(self, url: str) -> Engine:
         """Replay the log of external events and definitions into an empty store and return it open."""
-        from tailorbird.engine.replaying import replay
+        from tailorbird.engine.replaying import replay_into
 
-        return replay(self, url)
+        return replay_into(self, url)
 
     def log(self, *, after: int = 0, limit: int = 1000) -> list[Event]:
         """Return the log in the order of arrival."""
@@ -337,10 +340,10 @@ class Engine:
             self.loop.fire(now)
             try:
                 report: Report = load(
-                    self.store, path, mapping, now=now, region=self._parts.region, rule=self.loop.rule, **options
+                    self.store, path, mapping, now=now, region=self.parts.region, rule=self.loop.rule, **options
                 )
                 if report.touched:
-                    authoring.recompute(self._parts, now)
+                    authoring.recompute(self.parts, now)
             finally:
                 self.loop.last = max(self.loop.last, now)
                 self.loop.refresh()

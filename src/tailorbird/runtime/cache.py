@@ -41,7 +41,8 @@ class Cache:
     """Entries by profile key, identifier rows by identifier, keys by public id; the oldest go first when there are too many.
 
     ``into`` leads from profiles merged away to where they went, one step; rows and keys are as they were when read.
-    ``settled`` is the last turn known to be durable: what a later one changed is never let go.
+    ``settled`` is the last turn known to be durable: what a later one changed is never let go. ``trims`` counts how often
+    something was let go, for who has to look whether what was made ready still is.
     """
 
     def __init__(self, store: Store, limit: int) -> None:
@@ -52,6 +53,7 @@ class Cache:
         self.keys: dict[str, int] = {}
         self.into: dict[int, int] = {}
         self.settled = 0
+        self.trims = 0
         self._fresh_rows: list[tuple[int, IdentifierRow]] = []
         self._fresh_keys: list[tuple[int, str, int]] = []
 
@@ -162,6 +164,7 @@ class Cache:
     def trim(self) -> None:
         """Let the least recently used go when there are too many; a quarter at a time, so that this is rare."""
         if len(self.entries) > self._limit:
+            self.trims += 1
             by_age = sorted(self.entries.items(), key=lambda item: item[1].touched)
             for key, entry in by_age[: len(self.entries) - self._limit * 3 // 4]:
                 if entry.turn <= self.settled:
@@ -169,6 +172,8 @@ class Cache:
         self._fresh_rows = [item for item in self._fresh_rows if item[0] > self.settled]
         self._fresh_keys = [item for item in self._fresh_keys if item[0] > self.settled]
         if len(self.rows) > self._limit * _ROWS_PER_PROFILE:
+            self.trims += 1
             self.rows = {Identifier(row.kind, row.value): row for _, row in self._fresh_rows}
         if len(self.keys) > self._limit * _ROWS_PER_PROFILE:
+            self.trims += 1
             self.keys = {name: key for _, name, key in self._fresh_keys}

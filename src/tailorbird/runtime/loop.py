@@ -87,9 +87,10 @@ class Item:
 class Group:
     """Events that came together: ``receipts`` grow turn by turn until there is one for each."""
 
-    __slots__ = ("items", "known", "now", "position", "receipts")
+    __slots__ = ("items", "known", "now", "position", "receipts", "trims")
 
-    def __init__(self, items: list[Item], known: set[str], now: int) -> None:
+    def __init__(self, items: list[Item], known: set[str], now: int, trims: int) -> None:
+        self.trims = trims
         self.items = items
         self.known = known
         self.now = now
@@ -232,7 +233,7 @@ class Loop:
         ids = [item.incoming.id for item in good if item.incoming.id is not None]
         known = self.store.known_ids(ids) if ids else set()
         self._load(good)
-        return Group(items, known, now)
+        return Group(items, known, now, self.cache.trims)
 
     def _item(self, incoming: Incoming | Draft, now: int) -> Item:
         item = Item(incoming, type(incoming) is Draft)
@@ -252,8 +253,9 @@ class Loop:
             item.refused = _refused(incoming.id, [m.render() for m in error.mistakes] or [str(error)])
         return item
 
-    def _load(self, items: Iterable[Item]) -> None:
+    def _load(self, chosen: Iterable[Item]) -> None:
         cache = self.cache
+        items = list(chosen)
         cache.find(name for item in items for name in item.identifiers)
         cache.find_ids(item.incoming.profile for item in items if item.incoming.profile is not None)
         wanted: list[int] = []
@@ -274,6 +276,9 @@ class Loop:
         self._turns += 1
         turn = Turn(self._turns, group.now, group.position)
         try:
+            if group.trims != self.cache.trims:
+                self._load(item for item in group.items[group.position :] if item.refused is None)
+                group.trims = self.cache.trims
             through = self._wake_all(turn, group.now)
             turn.now = self.last = max(group.now, self.last)
             for item in group.items[group.position :] if through else ():
@@ -431,6 +436,8 @@ class Loop:
         winner.names = {name: row._replace(profile=winner.profile.key) for name, row in names.items()}
         winner.profile = joined
         cache.into[loser_key] = joined.key
+        pairs = (frozenset(joined.key if key == loser_key else key for key in pair) for pair in self.apart)
+        self.apart = frozenset(pair for pair in pairs if len(pair) == 2)
         del cache.entries[loser_key]
         self.won[joined.key] = self.won.get(joined.key, 0) + self.won.pop(loser_key, 0) + 1
         self._restart(turn, winner, [*history, *left])
@@ -485,21 +492,23 @@ class Loop:
 
     def look_again(self, keys: Sequence[int], now: int, *, why: str) -> None:
         """Look at all conditions of some profiles anew; what differs from their memberships becomes events."""
-        self._turns += 1
-        turn = Turn(self._turns, now)
-        self.cache.load(keys, self.program, self._turns)
-        for key in keys:
-            self._wake(turn, key, now, why)
-        self._close(turn)
-        self.commit(turn)
+        for start in range(0, len(keys), _WAKES):
+            self._turns += 1
+            turn = Turn(self._turns, now)
+            chosen = keys[start : start + _WAKES]
+            self.cache.load(chosen, self.program, self._turns)
+            for key in chosen:
+                self._wake(turn, key, now, why)
+            self._close(turn)
+            self.commit(turn)
 
     # ---- what it changes --------------------------------------------------------------------------------
 
     def _run(self, turn: Turn, entry: Entry, event: Event | None, why: str = "event") -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Run an event (None: only the time) and all it brings about; return the segments entered and exited."""
+        entry.turn = turn.number
         if event is not None:
             self._fold(turn, entry, event)
-        entry.turn = turn.number
         state = entry.state
         if state is None:
             return _NONE
@@ -524,6 +533,7 @@ class Loop:
         queue: deque[Event] = deque()
         current = event
         for _ in range(CASCADE_LIMIT):
+            found.sort()  # the order in which conditions are looked at depends on what is in memory
             for name, came in found:
                 moved[not came].append(name)
                 turn.moves[name, key] = Membership(name, key, now, self.catalog.versions[name]) if came else None
@@ -558,11 +568,13 @@ class Loop:
     def _history(self, turn: Turn, entry: Entry, types: Iterable[str]) -> list[Event]:
         """Return a profile's history: what is durable, what is on its way, and what this turn has added."""
         key = entry.profile.key
-        found = list(self.store.history([key], types).get(key, ()))
+        turns = (*self.flying.values(), turn)
+        keys = [key, *(other.joined[0] for other in turns if other.joined is not None and other.joined[1] == key)]
+        found = [event for events in self.store.history(keys, types).values() for event in events]
         if entry.turn > self.cache.settled:
             seqs = {event.seq for event in found}
             wanted = frozenset(types)
-            for other in (*self.flying.values(), turn):
+            for other in turns:
                 found += [e for e in other.unit.events if e.profile == key and e.type in wanted and e.seq not in seqs]
         found.sort(key=_place)
         return found

@@ -85,7 +85,10 @@ def _parse(lines: list[str], delimiter: str) -> tuple[tuple[list[str], str | Non
         if not fields or (count == 1 and not text.strip()):
             return None, count
         return (fields, _unusable(text)), count
-    return ([lines[0].rstrip("\r\n")[:1000]], "a quote is not closed or stands where none may stand, or the record is too long"), 1
+    return (
+        [lines[0].rstrip("\r\n")[:1000]],
+        "a quote is not closed or stands where none may stand, or the record is too long",
+    ), 1
 
 
 def json_lines(file: TextIO) -> Iterator[Record]:

@@ -89,7 +89,7 @@ class _Contacts(Rows):
         rows = self.con.cursor().execute(
             f"""SELECT r.line, w.place, p.key, p.origin, least(r.moment, ?), r.data, r.tags{consents}
             FROM rows r JOIN whos w USING (who) JOIN people p USING (n) WHERE r.reason IS NULL AND p.reason IS NULL
-            ORDER BY w.place, r.moment, r.line""",  # noqa: S608
+            ORDER BY w.place, r.moment, r.line""",
             [self.now],
         )
         position, total = 0, self.report.rows - self.report.rejected

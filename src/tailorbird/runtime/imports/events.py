@@ -88,7 +88,7 @@ class _Events(Rows):
         position = 0
         columns, constants = self._shape()
         rows = self.con.cursor().execute(
-            f"SELECT {', '.join('key' if c == 'profile' else 'stamp' if c == 'at' else c for c in columns)} FROM sorted ORDER BY rowid"  # noqa: S608
+            f"SELECT {', '.join('key' if c == 'profile' else 'stamp' if c == 'at' else c for c in columns)} FROM sorted ORDER BY rowid"
         )
         for batch in ahead(batches(rows, chunk)):
             position += len(batch)
@@ -138,7 +138,7 @@ class _Events(Rows):
             )
             SELECT coalesce(id, concat('i', place, '-', content, CASE WHEN copy > 1 THEN concat('.', copy) ELSE '' END)) AS id,
                 type, key, origin, least(moment, {binds(self.now)}) AS stamp, data, place, moment, line
-            FROM counted {rest} ORDER BY place, moment, line""",  # noqa: S608
+            FROM counted {rest} ORDER BY place, moment, line""",
             binds,
         )
         self.con.execute("DROP TABLE rows")
@@ -148,7 +148,8 @@ class _Events(Rows):
         if not self.facts:
             return
         found = self.con.execute(
-            "SELECT DISTINCT key FROM sorted WHERE rowid >= ? AND rowid < ? AND list_contains(?, type)", [start, end, sorted(FACT_TYPES)]
+            "SELECT DISTINCT key FROM sorted WHERE rowid >= ? AND rowid < ? AND list_contains(?, type)",
+            [start, end, sorted(FACT_TYPES)],
         ).fetchall()
         refold_all(tx, [key for (key,) in found])
 

@@ -33,7 +33,12 @@ _GUESSES: Final[Mapping[str, tuple[str, ...]]] = {
     "updated": ("updatedat", "modifiedat", "lastmodified", "lastmodifieddate"),
     "tags": ("tags", "labels"),
 }  # fmt: skip
-_TYPES_BY_FILE: Final = {"order": "order.placed", "purchase": "order.placed", "sale": "order.placed", "transaction": "order.placed"}
+_TYPES_BY_FILE: Final = {
+    "order": "order.placed",
+    "purchase": "order.placed",
+    "sale": "order.placed",
+    "transaction": "order.placed",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +213,9 @@ class _Reader:
         word = re.sub(r"[^a-z]", "", stem.lower()).removesuffix("s")
         if type_ := _TYPES_BY_FILE.get(word):
             return f"={type_}"
-        self.wrong("type", "no column looks like the type of the event", 'name it, or say it for all rows: {"type": "=order.placed"}')
+        self.wrong(
+            "type", "no column looks like the type of the event", 'name it, or say it for all rows: {"type": "=order.placed"}'
+        )
         return None
 
     def wrong(self, where: str, message: str, hint: str) -> None:

@@ -64,11 +64,15 @@ def write_rejected(staged: Staged, path: Path | None) -> tuple[int, dict[str, in
 def _write(staged: Staged, path: Path) -> None:
     columns = ["text"] if staged.format == "jsonl" else [f"c{i}::VARCHAR" for i in range(len(staged.names))]
     rows = staged.con.execute(
-        f"SELECT r.line, r.reason, {', '.join('s.' + c for c in columns)} FROM rejected r JOIN staged s USING (line) ORDER BY line"  # noqa: S608
+        f"SELECT r.line, r.reason, {', '.join('s.' + c for c in columns)} FROM rejected r JOIN staged s USING (line) ORDER BY line"
     ).fetchall()
     lines = staged.lines_of(row[0] for row in rows)
     entries: list[tuple[int, str, Mapping[str, Any]]] = [
-        (lines.get(number, number), reason, {"text": values[0]} if staged.format == "jsonl" else dict(zip(staged.names, values, strict=True)))
+        (
+            lines.get(number, number),
+            reason,
+            {"text": values[0]} if staged.format == "jsonl" else dict(zip(staged.names, values, strict=True)),
+        )
         for number, reason, *values in rows
     ]
     entries += [(r.line, r.reason or "", {"text": staged.delimiter.join(r.fields)[:1000]}) for r in staged.broken]
@@ -80,4 +84,4 @@ def _write(staged: Staged, path: Path) -> None:
 
 def _general(reason: str) -> str:
     """Return a reason without what it quotes, so that like ones are counted together."""
-    return reason.split(": ")[0].split(" '")[0][:120]
+    return reason.split(": ", maxsplit=1)[0].split(" '", maxsplit=1)[0][:120]

@@ -112,7 +112,7 @@ class Rows:
             "content": content,
         }
         inner = ", ".join(f"{sql} AS {name}" for name, sql in fields.items())
-        self.con.execute(f"CREATE TABLE said AS SELECT line, reason, {inner} FROM staged", binds)  # noqa: S608
+        self.con.execute(f"CREATE TABLE said AS SELECT line, reason, {inner} FROM staged", binds)
         binds = Binds()
         nobody = SEPARATOR * (len(who) - 1)
         self.con.execute(
@@ -134,7 +134,7 @@ class Rows:
                     WHEN regexp_matches(regexp_replace(data, '"(\\\\.|[^"\\\\])*"', '', 'g'), '(?i)nan|inf')
                     THEN 'NaN and Infinity are not JSON' END
                 END AS reason
-            FROM (SELECT * EXCLUDE (reason), reason AS broken, {self._at(binds) if at else "said::BIGINT"} AS moment FROM said)""",  # noqa: S608
+            FROM (SELECT * EXCLUDE (reason), reason AS broken, {self._at(binds) if at else "said::BIGINT"} AS moment FROM said)""",
             binds,
         )
         self.con.execute("DROP TABLE said")
@@ -179,7 +179,7 @@ class Rows:
     def _reject_deep(self) -> None:
         """Reject data nested so deeply that readers would fail on it; counted exactly only where there are many brackets."""
         brackets = "strlen(data) - strlen(replace(replace(data, '[', ''), '{', ''))"
-        found = self.con.execute(f"SELECT line, data FROM rows WHERE reason IS NULL AND {brackets} > {_MAX_DEPTH}").fetchall()  # noqa: S608
+        found = self.con.execute(f"SELECT line, data FROM rows WHERE reason IS NULL AND {brackets} > {_MAX_DEPTH}").fetchall()
         deep = [line for line, data in found if _depth(data) > _MAX_DEPTH]
         if deep:
             self.con.execute(

@@ -17,16 +17,33 @@ import duckdb
 from tailorbird.errors import InvalidInput, NotFound
 from tailorbird.runtime.imports.clean import Record, csv_records, json_lines, open_text, sniff_delimiter
 
-__all__ = ["Binds", "Staged", "TIME_PATTERN", "quote_time"]
+__all__ = ["TIME_PATTERN", "Binds", "Staged", "quote_time"]
 
 _NUMBER: Final = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?"
-TIME_PATTERN: Final = (
-    r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?"
-)
+TIME_PATTERN: Final = r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?"
 """Text that reads as a time, as the semantics say it (the calendar is checked by the cast)."""
 
-_FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
-_NUMERIC: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
+_FORMATS: Final = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+}
+_NUMERIC: Final = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "UHUGEINT",
+)
 
 
 class Binds(dict[str, Any]):
@@ -205,7 +222,7 @@ class Staged:
         self.names = [row[0] for row in described]
         self.types = [row[1] for row in described]
         aliases = ", ".join(f"c{i}" for i in range(len(self.names)))
-        self.con.execute(f"CREATE TABLE raw AS SELECT * FROM read_parquet(?) AS t({aliases})", [str(self.path)])  # noqa: S608
+        self.con.execute(f"CREATE TABLE raw AS SELECT * FROM read_parquet(?) AS t({aliases})", [str(self.path)])
         self.con.execute("CREATE VIEW staged AS SELECT rowid + 1 AS line, NULL::VARCHAR AS reason, * FROM raw")
 
     # ---- asking
@@ -263,9 +280,13 @@ class Staged:
             return {}
         asked = []
         for name in (f"c{self.names.index(column)}" for column in wanted):
-            for test in (f"regexp_full_match({name}, '{_NUMBER}')", f"lower({name}) IN ('true', 'false')", f"regexp_full_match({name}, '{TIME_PATTERN}')"):
+            for test in (
+                f"regexp_full_match({name}, '{_NUMBER}')",
+                f"lower({name}) IN ('true', 'false')",
+                f"regexp_full_match({name}, '{TIME_PATTERN}')",
+            ):
                 asked.append(f"bool_and({test})")
-        answers = self.con.execute(f"SELECT {', '.join(asked)} FROM staged WHERE reason IS NULL").fetchone() or ()  # noqa: S608
+        answers = self.con.execute(f"SELECT {', '.join(asked)} FROM staged WHERE reason IS NULL").fetchone() or ()
         names = ("number", "bool", "time")
         return {
             column: next((name for name, yes in zip(names, answers[3 * i : 3 * i + 3], strict=True) if yes), "text")
@@ -322,10 +343,14 @@ def _header(path: Path, header: Record | None) -> list[str]:
     if header is None:
         raise InvalidInput(f"{path.name} is empty.", hint="The first line names the columns.")
     if header.reason is not None:
-        raise InvalidInput(f"The header of {path.name} cannot be read: {header.reason}.", hint="Check the encoding and the delimiter.")
+        raise InvalidInput(
+            f"The header of {path.name} cannot be read: {header.reason}.", hint="Check the encoding and the delimiter."
+        )
     names = [name.strip() for name in header.fields]
     if "" in names:
-        raise InvalidInput(f"Column {names.index('') + 1} of {path.name} has no name.", hint="Name every column in the first line.")
+        raise InvalidInput(
+            f"Column {names.index('') + 1} of {path.name} has no name.", hint="Name every column in the first line."
+        )
     if len(set(names)) < len(names):
         double = next(name for name in names if names.count(name) > 1)
         raise InvalidInput(f"Two columns of {path.name} are called {double!r}.", hint="Rename one of them.")

@@ -1,0 +1,152 @@
+"""Replay: the log of what came from outside, run again into an empty store, gives the same profiles, memberships and events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tailorbird.core.definition import Definition, Status
+from tailorbird.core.event import MERGED, SEGMENT_ENTERED, SEGMENT_EXITED, UNMERGED, Event
+from tailorbird.errors import Conflict
+from tailorbird.ports import Store, Unit
+from tailorbird.profiles.drafts import Draft
+from tailorbird.runtime.loop import Loop
+
+__all__ = ["ACTIVATED", "ARCHIVED", "replay"]
+
+ACTIVATED: Final = "definition.activated"
+ARCHIVED: Final = "definition.archived"
+
+_DERIVED: Final = frozenset({SEGMENT_ENTERED, SEGMENT_EXITED, "cascade.stopped"})
+_CHANGES: Final = frozenset({ACTIVATED, ARCHIVED})
+_PAGE: Final = 2_000
+
+Change = Callable[[Sequence[Definition], Sequence[Definition], int], None]
+"""Carries out a change of definitions: what becomes active, what ends, and when."""
+
+
+def replay(source: Store, loop: Loop, change: Change) -> int:
+    """Run the log of ``source`` through a loop over an empty store; return how many events were fed.
+
+    The clock is what each event says of when it was received. Whose an event is was decided when it came in, so identifiers
+    are not resolved again: events go to the profile that they came for (their origin), merges happen where they happened.
+    Raises ``Conflict`` when the target is not empty.
+    """
+    if loop.store.last_seq() or loop.store.count_profiles():
+        raise Conflict("the store to replay into is not empty.", hint="Give the URL of a new database.")
+    run = _Run(source, loop, change)
+    for events in _steps(source):
+        run.step(events)
+    run.finish()
+    return run.fed
+
+
+def _steps(source: Store) -> Iterator[list[Event]]:
+    """Yield the log in portions that go together: one change of definitions, or one event of another kind."""
+    waiting: list[Event] = []
+    for event in _log(source):
+        change = event.data.get("change") if event.type in _CHANGES else None
+        if waiting and (change is None or change != waiting[0].data.get("change")):
+            yield waiting
+            waiting = []
+        if change is not None:
+            waiting.append(event)
+        else:
+            yield [event]
+    if waiting:
+        yield waiting
+
+
+def _log(source: Store) -> Iterator[Event]:
+    after = 0
+    while page := source.events(after=after, limit=_PAGE):
+        yield from page
+        after = page[-1].seq
+
+
+class _Run:
+    """One replay under way."""
+
+    def __init__(self, source: Store, loop: Loop, change: Change) -> None:
+        self.source = source
+        self.loop = loop
+        self.change = change
+        self.ids: dict[int, str] = {}
+        self.undone: set[str] = set()
+        self.last = 0
+        self.fed = 0
+
+    def step(self, events: list[Event]) -> None:
+        event = events[0]
+        now = self.last = max(self.last, event.received_at)
+        match event.type:
+            case t if t in _CHANGES:
+                self._define(events, now)
+            case t if t in _DERIVED or (event.source == "identity" and t not in (MERGED, UNMERGED)):
+                pass
+            case t if t == MERGED:
+                self._merge(event, now)
+            case t if t == UNMERGED:
+                self._unmerge(event, now)
+            case _:
+                self._feed(event, now)
+
+    def finish(self) -> None:
+        """Let the time pass that passed, and take over whose each identifier is."""
+        self.loop.fire(self.last)
+        unit = Unit()
+        for key in list(self.ids):
+            unit.identifiers += self.source.identifiers(key)
+        if unit:
+            self.loop.write(unit)
+            self.loop.refresh()
+
+    def _feed(self, event: Event, now: int) -> None:
+        draft = Draft(
+            type=event.type, data=event.data, profile=self._ensure(event.origin, now), id=event.id, at=event.at,
+            source=event.source, cause=event.cause,
+        )  # fmt: skip
+        receipt = self.loop.take([draft], now)[0]
+        if receipt.status != "accepted":
+            raise Conflict(f"the event {event.id} could not be replayed: {receipt.status} {'; '.join(receipt.mistakes)}")
+        self.fed += 1
+
+    def _define(self, events: Sequence[Event], now: int) -> None:
+        made = [(event.type, _definition(event.data)) for event in events]
+        self.change([d for t, d in made if t == ACTIVATED], [d for t, d in made if t == ARCHIVED], now)
+
+    def _merge(self, event: Event, now: int) -> None:
+        found = self.source.profiles_by_id([event.data["winner"], event.data["loser"]])
+        winner, loser = found[event.data["winner"]].key, found[event.data["loser"]].key
+        self._ensure(winner, now)
+        self._ensure(loser, now)
+        self.loop.merge(winner, loser, now, cause=event.cause or "", reason=event.data["reason"])
+
+    def _unmerge(self, event: Event, now: int) -> None:
+        if event.id in self.undone or event.data["merge"] in self.undone:
+            return  # an unmerge is told on both profiles
+        self.undone.add(event.data["merge"])
+        self.loop.unmerge(event.data["merge"], now, cause=event.cause)
+
+    def _ensure(self, key: int, now: int) -> str:
+        """Create a profile as it was when it was first met; return its public id."""
+        known = self.ids.get(key)
+        if known is not None:
+            return known
+        profile = self.source.profiles([key])[key]
+        fresh = msgspec.structs.replace(
+            profile, attributes={}, provenance={}, tags=(), consents={}, merged_into=None,
+        )  # fmt: skip
+        self.loop.fire(now)
+        unit = Unit()
+        unit.profiles[key] = fresh
+        self.loop.write(unit)
+        self.ids[key] = profile.id
+        return profile.id
+
+
+def _definition(data: dict[str, Any]) -> Definition:
+    fields = {name: value for name, value in data.items() if name in Definition.__struct_fields__}
+    return Definition(**{**fields, "status": Status.CHECKED, "activated_at": None})
