@@ -2,42 +2,73 @@
 
 from __future__ import annotations
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import os
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
-__all__ = ["Settings"]
+__all__ = ["PREFIX", "Settings"]
+
+PREFIX: Final = "TAILORBIRD_"
+"""What the names of the environment variables begin with."""
+
+_Plain = TypeVar("_Plain", str, int, bool)
+_WORDS: Final = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
-class Settings(BaseSettings):
-    """What differs between installations. Durations in milliseconds."""
+def _setting(name: str, default: _Plain) -> _Plain:
+    """Declare a setting: what the environment says when the settings are made, else the default."""
+    made: Any = field(default_factory=lambda: _read(PREFIX + name.upper(), default))
+    return made  # type: ignore[no-any-return]
 
-    model_config = SettingsConfigDict(env_prefix="TAILORBIRD_", env_file=None, extra="ignore", frozen=True)
 
-    database_url: str = "sqlite:///tailorbird.db"
+def _read(variable: str, default: str | int | bool) -> str | int | bool:
+    text = os.environ.get(variable)
+    if text is None:
+        return default
+    if isinstance(default, bool):
+        if text.strip().lower() not in _WORDS:
+            raise ValueError(f"The environment variable {variable} must be true or false, and is {text!r:.60}.")
+        return _WORDS[text.strip().lower()]
+    if isinstance(default, int):
+        if not text.strip().isdecimal():
+            raise ValueError(f"The environment variable {variable} must be a whole number, and is {text!r:.60}.")
+        return int(text)
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What differs between installations. Durations in milliseconds.
+
+    Making one reads the environment for whatever is not given; ``ValueError`` names the variable that cannot be read.
+    """
+
+    database_url: str = _setting("database_url", "sqlite:///tailorbird.db")
     """Where everything is recorded: ``sqlite:///file.db`` or ``postgresql://user:password@host/name``."""
 
-    listen: str = "127.0.0.1:8321"
+    listen: str = _setting("listen", "127.0.0.1:8321")
     """Host and port to serve on; anything but loopback needs API keys."""
 
-    default_region: str = ""
+    default_region: str = _setting("default_region", "")
     """The country (``FR``) assumed for phone numbers written without ``+``."""
 
-    cached_profiles: int = 100_000
+    cached_profiles: int = _setting("cached_profiles", 100_000)
     """How many profiles are kept ready in memory; each takes a few kilobytes with fifty segments."""
 
-    queue_limit: int = 20_000
+    queue_limit: int = _setting("queue_limit", 20_000)
     """How many events may wait for the loop before intake answers ``busy``."""
 
-    unit_limit: int = 2_000
+    unit_limit: int = _setting("unit_limit", 2_000)
     """How many events share one commit at most."""
 
-    deliver: bool = True
+    deliver: bool = _setting("deliver", True)
     """Whether this process delivers what is in the outbox."""
 
-    allowed_hosts: str = ""
+    allowed_hosts: str = _setting("allowed_hosts", "")
     """Host names with commas between, besides loopback, under which a server without keys may be called (a local proxy's)."""
 
-    max_connections: int = 2_000
+    max_connections: int = _setting("max_connections", 2_000)
     """How many connections are served at once; more are answered with 503."""
 
-    log_level: str = "info"
+    log_level: str = _setting("log_level", "info")
     """How much the server logs: ``debug``, ``info``, ``warning`` or ``error``."""

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from tailorbird.cli.output import Output, value_text
 from tailorbird.cli.session import Session, assignments
-from tailorbird.engine.refs import is_public, read_instant, read_ref
 from tailorbird.errors import InvalidInput
-from tailorbird.runtime.ingest import Incoming
 
 __all__ = ["add_to"]
 
@@ -30,6 +27,9 @@ DRY = Annotated[bool, typer.Option("--dry-run", help="Show how the file would be
 def track(context: typer.Context, type: Annotated[str, typer.Argument(help="What happened, such as order.placed.")],
           data: PAIRS = None, profile: PROFILE = None, at: AT = None, id: ID = None) -> None:  # fmt: skip
     """Take in one event."""
+    from tailorbird.engine.refs import is_public, read_instant, read_ref
+    from tailorbird.runtime.ingest import Incoming
+
     session: Session = context.obj
     ref = _need(profile)
     whose: dict[str, Any] = {"profile": ref} if is_public(ref) else {"identifiers": dict([read_ref(ref)])}
@@ -76,6 +76,8 @@ def _mapping(path: Path | None, pairs: Sequence[str]) -> dict[str, Any] | None:
     """Read the mapping's file, then ``field=column``; ``data`` may name several columns: ``data=quantity,amount``."""
     found: dict[str, Any] = {}
     if path is not None:
+        import yaml
+
         try:
             found = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
         except (yaml.YAMLError, ValueError, TypeError) as error:

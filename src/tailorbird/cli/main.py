@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,7 +14,7 @@ from tailorbird import __version__
 from tailorbird.cli import authoring, changing, intake, reading, segments, serving
 from tailorbird.cli.output import Output
 from tailorbird.cli.session import Session, fail
-from tailorbird.errors import TailorbirdError
+from tailorbird.errors import InvalidInput, TailorbirdError, Unavailable
 
 __all__ = ["app", "main"]
 
@@ -49,18 +52,36 @@ for module in (authoring, intake, reading, segments, changing, serving):
     module.add_to(app)
 
 
-def main() -> None:
-    """Run the command line; errors are told in their own words, without a trace."""
-    arguments = sys.argv[1:]
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 asked wrongly, 2 wrong usage or not possible now; errors never show a trace."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     # --json is welcome after the command too.
-    if "--json" in arguments and "--" not in arguments:
-        arguments = ["--json", *(a for a in arguments if a != "--json")]
+    json = "--json" in (given[: given.index("--")] if "--" in given else given)
+    if json:
+        given.remove("--json")
+        given.insert(0, "--json")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a letter must not end the command
+        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.exit(_run(given, Output(json=json)))
+
+
+def _run(arguments: list[str], output: Output) -> int:
     try:
-        app(arguments)
+        # For people typer itself tells wrong usage, in a frame; programs get it as JSON.
+        done = app(arguments, standalone_mode=not output.json)
+        return done if isinstance(done, int) else 0
     except TailorbirdError as error:
-        sys.exit(fail(error, Output(json="--json" in arguments)))
-    except KeyboardInterrupt:
-        sys.exit(130)
+        return fail(error, output)
+    except typer.TyperException as error:
+        return fail(InvalidInput(error.format_message(), hint="See: tailorbird --help"), output) and error.exit_code
+    except BrokenPipeError:  # whoever read has seen enough, as in: tailorbird timeline ann | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        named = f": {error.filename}" if error.filename else ""
+        return fail(Unavailable(f"{error.strerror or error}{named}"), output)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
 
 
 if __name__ == "__main__":

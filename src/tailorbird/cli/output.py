@@ -6,16 +6,15 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from tailorbird.runtime.imports import Progress as Told
+# rich is imported where something is drawn with it: a line or JSON needs none of it.
+if TYPE_CHECKING:
+    from tailorbird.runtime.imports import Progress as Told
 
-__all__ = ["Output", "instant_text", "plain", "value_text"]
+__all__ = ["Output", "instant_text", "json_text", "plain", "printable", "value_text"]
 
 
 def instant_text(instant: int | None) -> str:
@@ -52,52 +51,85 @@ def plain(value: Any) -> Any:
     return msgspec.to_builtins(value, str_keys=True, enc_hook=str)
 
 
+def printable(text: str) -> str:
+    """Return text with control characters shown instead of sent: what comes from outside must not steer a terminal.
+
+    >>> printable("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    return text if text.isprintable() else "".join(c if c in "\n\t" or not _steers(c) else f"\\x{ord(c):02x}" for c in text)
+
+
+def _steers(character: str) -> bool:
+    return character < " " or "\x7f" <= character <= "\x9f"
+
+
+def json_text(value: Any) -> str:
+    """Return a view as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(plain(value)), indent=2).decode()
+
+
 class Output:
     """Where a command's answer goes. ``json`` chooses the form; messages and progress go to the error stream."""
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
-        self._out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-        self._err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
     def say(self, text: str) -> None:
         """Print a line for people; nothing where JSON was asked for."""
         if not self.json:
-            self._out.print(text)
+            sys.stdout.write(printable(text) + "\n")
+            sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Print a remark that is not part of the answer."""
-        self._err.print(text)
+        sys.stderr.write(printable(text) + "\n")
 
     def data(self, value: Any) -> bool:
         """Print the value as JSON if that was asked for; return whether it was."""
         if self.json:
-            sys.stdout.write(msgspec.json.format(msgspec.json.encode(plain(value)), indent=2).decode() + "\n")
+            sys.stdout.write(json_text(value) + "\n")
         return self.json
 
-    def table(
-        self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "", numbers: Sequence[str] = ()
-    ) -> None:
-        """Print rows; the columns named in ``numbers`` stand at the right."""
-        table = Table(
-            title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0)
-        )
-        for name in columns:
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
+        """Print rows; the columns named in ``numbers`` stand at the right, and columns without any value are left out."""
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        cells = [["" if c is None else printable(c if isinstance(c, str) else value_text(c)) for c in row] for row in rows]
+        if not cells:
+            self.note("none")
+            return
+        shown = [place for place in range(len(columns)) if any(row[place] for row in cells)]
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+        for place in shown:
+            name = columns[place]
             table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*("" if cell is None else cell if isinstance(cell, str) else value_text(cell) for cell in row))
-        Console(highlight=False, markup=False, emoji=False, width=None if self._out.is_terminal else 200).print(table)
+        for row in cells:
+            table.add_row(*(Text(row[place]) for place in shown))
+        # In a file or a pipe a row is a line, however long.
+        console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 100_000)
+        with console.capture() as drawn:
+            console.print(table)
+        sys.stdout.write("".join(line.rstrip() + "\n" for line in drawn.get().splitlines()))
 
     def facts(self, values: Mapping[str, Any]) -> None:
         """Print names and values in two columns."""
         width = max((len(name) for name in values), default=0)
         for name, value in values.items():
-            self._out.print(f"{name.ljust(width)}  {value_text(value)}")
+            self.say(f"{name.ljust(width)}  {value_text(value)}")
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Told]:
         """Show a bar; what is given is called with how many are done and how many there are."""
+        if not sys.stderr.isatty():  # a bar in a log file is noise
+            yield lambda done, total: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self._err, transient=False) as bar:
+        with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
             task = bar.add_task(label, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)

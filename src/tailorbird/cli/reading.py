@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
-from tailorbird.cli.output import Output, instant_text, plain, value_text
+from tailorbird.cli.output import instant_text, json_text, value_text
 from tailorbird.cli.session import Session
 
 __all__ = ["add_to"]
@@ -134,11 +134,10 @@ def export(context: typer.Context, ref: REF, to: Annotated[Path | None, typer.Op
     session: Session = context.obj
     with session.engine() as engine:
         document = engine.export(ref)
-    text = msgspec.json.format(msgspec.json.encode(plain(document)), indent=2).decode()
     if to is None:
-        Output(json=True).data(document)
+        sys.stdout.write(json_text(document) + "\n")
     else:
-        to.write_text(text + "\n", encoding="utf-8")
+        to.write_text(json_text(document) + "\n", encoding="utf-8")
         session.output.note(f"written to {to}")
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tailorbird.cli.output import instant_text, value_text
 from tailorbird.cli.session import Session
 from tailorbird.core.context import DAY
-from tailorbird.engine import Engine
-from tailorbird.engine.refs import read_duration
 from tailorbird.errors import InvalidInput
-from tailorbird.settings import Settings
+
+if TYPE_CHECKING:
+    from tailorbird.engine import Engine
 
 __all__ = ["add_to"]
 
@@ -93,7 +93,7 @@ def _somebody(engine: Engine) -> tuple[str, str]:
 def _serve(session: Session, host: str | None, port: int | None, lines: tuple[str, ...]) -> None:
     from tailorbird.api.server import serve as serve_api
 
-    chosen_host, _, chosen_port = Settings().listen.rpartition(":")
+    chosen_host, _, chosen_port = session.settings.listen.rpartition(":")
     chosen_host, number = host or chosen_host, int(chosen_port) if port is None else port
 
     def ready() -> None:
@@ -111,6 +111,7 @@ def create_key(
 ) -> None:  # fmt: skip
     """Make an API key; it is shown this once."""
     from tailorbird.api.security import Keyring
+    from tailorbird.engine.refs import read_duration
 
     session: Session = context.obj
     with session.engine() as engine:
@@ -145,6 +146,7 @@ def rotate_key(
 ) -> None:  # fmt: skip
     """Replace a key by a new one with the same scopes."""
     from tailorbird.api.security import Keyring
+    from tailorbird.engine.refs import read_duration
 
     session: Session = context.obj
     with session.engine() as engine:

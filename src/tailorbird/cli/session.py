@@ -6,34 +6,47 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tailorbird.cli.output import Output
-from tailorbird.engine import Engine
+from tailorbird.cli.output import Output, json_text
 from tailorbird.errors import InvalidInput, TailorbirdError
 from tailorbird.settings import Settings
+
+if TYPE_CHECKING:
+    from tailorbird.engine import Engine
 
 __all__ = ["Session", "assignments", "fail"]
 
 
-@dataclass(slots=True)
+@dataclass
 class Session:
     """The options before the command: where the database is and how to answer."""
 
     url: str | None
     output: Output
 
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings as the environment gives them; raise ``InvalidInput`` naming the variable that cannot be read."""
+        try:
+            return Settings()
+        except ValueError as error:
+            raise InvalidInput(str(error), hint="Correct it or unset it.") from None
+
     @property
     def database(self) -> str:
         """The database's URL: as given, else from the environment, else ``tailorbird.db`` here."""
-        return self.url or Settings().database_url
+        return self.settings.database_url if self.url is None else self.url
 
     @contextmanager
     def engine(self) -> Iterator[Engine]:
         """Open the engine for one command."""
-        engine = Engine.open(self.database)
+        from tailorbird.engine import Engine  # here, so that help, version and wrong usage are answered at once
+
+        engine = Engine.open(self.database, settings=self.settings)
         try:
             yield engine
         finally:
@@ -49,7 +62,7 @@ def fail(error: TailorbirdError, output: Output) -> int:
             "hint": error.hint,
             "mistakes": [m.render() for m in error.mistakes],
         }
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode({"error": body})).decode() + "\n")
+        sys.stdout.write(json_text({"error": body}) + "\n")
     else:
         output.note(f"error: {error}")
     return 2 if error.status >= 500 else 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-
-import structlog
+from typing import TYPE_CHECKING
 
 from tailorbird.core.action import Action, Outcome
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 __all__ = ["LogConnector"]
 
@@ -27,7 +29,7 @@ class LogConnector:
         self._keep = keep
         self._keys: set[str] = set()
         self._lock = threading.Lock()
-        self._log = structlog.get_logger("tailorbird.connectors.log")
+        self._log: FilteringBoundLogger | None = None
 
     def destination(self, action: Action) -> str:
         """Return the channel: what goes over one channel fails together."""
@@ -42,8 +44,15 @@ class LogConnector:
                 self.sent.append(action)
                 if len(self.sent) > self._keep:
                     self._keys.discard(self.sent.pop(0).key)
-        self._log.info("action", key=action.key, kind=action.kind, channel=action.channel, ok=outcome.ok)
+        self._logger().info("action", key=action.key, kind=action.kind, channel=action.channel, ok=outcome.ok)
         return outcome
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _logger(self) -> FilteringBoundLogger:
+        if self._log is None:
+            import structlog  # here, because most commands open an engine and never log an action
+
+            self._log = structlog.get_logger("tailorbird.connectors.log")
+        return self._log

@@ -8,22 +8,25 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import httpx2
 import msgspec
-from standardwebhooks.webhooks import Webhook
 
 from tailorbird.connectors.base import retry_after
 from tailorbird.core.action import Action, Outcome
 from tailorbird.core.context import Clock, SystemClock
 from tailorbird.core.event import Json
 from tailorbird.runtime.subscriptions import wants, webhook_action
+
+# httpx2 is imported where something is posted: most commands open an engine and never do.
+if TYPE_CHECKING:
+    import httpx2
 
 __all__ = ["WebhookConnector", "wants", "webhook_action"]
 
@@ -63,13 +66,9 @@ class WebhookConnector:
         self._environ = os.environ if environ is None else environ
         self._clock = clock or SystemClock()
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # at INFO it writes whole addresses, tokens in them included
-        self._client = httpx2.Client(
-            timeout=httpx2.Timeout(timeout, connect=min(timeout, 5.0)),
-            follow_redirects=False,
-            transport=transport,
-            headers={"user-agent": "Tailorbird-Webhooks/1", "content-type": "application/json"},
-            limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
-        )
+        self._transport = transport
+        self._opened: httpx2.Client | None = None
+        self._lock = threading.Lock()
 
     def destination(self, action: Action) -> str:
         """Return host and port of the address; nothing for one that cannot be read, which ``perform`` refuses."""
@@ -80,6 +79,8 @@ class WebhookConnector:
 
     def perform(self, action: Action) -> Outcome:
         """Post once. 2xx is ok, 410 final, 429 and 503 say when to come back; anything else is tried again."""
+        import httpx2
+
         url = action.payload.get("url")
         if not isinstance(url, str) or (wrong := self._unacceptable(url)):
             return Outcome(ok=False, final=True, detail=wrong if isinstance(url, str) else "the payload has no url")
@@ -99,11 +100,28 @@ class WebhookConnector:
 
     def close(self) -> None:
         """Close the connections that are kept alive."""
-        self._client.close()
+        if self._opened is not None:
+            self._opened.close()
+
+    def _client(self) -> httpx2.Client:
+        import httpx2
+
+        with self._lock:
+            if self._opened is None:
+                self._opened = httpx2.Client(
+                    timeout=httpx2.Timeout(self._timeout, connect=min(self._timeout, 5.0)),
+                    follow_redirects=False,
+                    transport=self._transport,
+                    headers={"user-agent": "Tailorbird-Webhooks/1", "content-type": "application/json"},
+                    limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
+                )
+            return self._opened
 
     def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        import httpx2
+
         deadline = time.monotonic() + self._timeout
-        with self._client.stream("POST", url, content=body, headers=dict(headers)) as response:
+        with self._client().stream("POST", url, content=body, headers=dict(headers)) as response:
             size = 0
             with suppress(httpx2.HTTPError, httpx2.StreamError):  # the status has answered; the rest is read for the connection
                 for chunk in response.iter_raw():
@@ -144,6 +162,8 @@ class WebhookConnector:
             if not secret:
                 raise _NoSecret(f"the environment variable {secret_env} with the signing secret is not set")
         if secret:
+            from standardwebhooks.webhooks import Webhook
+
             try:
                 signer = Webhook(secret)
                 headers["webhook-signature"] = signer.sign(key, datetime.fromtimestamp(instant, UTC), body.decode())

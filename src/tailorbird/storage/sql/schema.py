@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import JSON, BigInteger, Column, Identity, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
 
 __all__ = [
     "UPGRADES", "VERSION", "api_key", "definition", "event", "flow", "identifier", "membership", "merge", "meta", "metadata", "outbox",
@@ -19,9 +22,25 @@ VERSION: Final = 1
 UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {}
 """The statements that bring a database from version n - 1 to n; run in order, in one transaction, when it is opened."""
 
+
+
+class _Json(TypeDecorator[Any]):
+    """JSON, and JSONB on PostgreSQL. Unlike a variant it loads PostgreSQL's dialect only for PostgreSQL: that takes a while."""
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(JSON(none_as_null=True))
+        from sqlalchemy.dialects.postgresql import JSONB
+
+        return dialect.type_descriptor(JSONB(none_as_null=True))
+
+
 metadata = MetaData()
 
-_json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+_json = _Json(none_as_null=True)
 # Text that is compared or sorted goes by code points in both databases.
 _text = Text().with_variant(Text(collation="C"), "postgresql")
 # SQLite gives a key by itself only to a column of type INTEGER.
