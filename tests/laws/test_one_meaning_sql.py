@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from expr.engines import ENGINES, Engine, opened
-from laws.strategies import arrivals, conditions, expressions, instants, seeds
+from laws.strategies import arrivals, conditions, expressions, instants, moving, seeds
 from tailorbird.core.event import Event
 from tailorbird.expr import nodes as n
 from tailorbird.expr.evaluate import History, changes, evaluate
@@ -97,7 +97,7 @@ def test_members_counts_and_tables_hold_whom_the_reference_admits(engine: Engine
 @given(st.data())
 @looks(40, 2_000)
 def test_nothing_changes_before_the_instant_that_sql_predicts(engine: Engine, data: st.DataObject) -> None:
-    node = data.draw(conditions())
+    node = data.draw(st.one_of(conditions(), moving()))
     crowd = data.draw(crowds())
     events = load(engine, crowd)
     instant = max([data.draw(instants(events, node)), *(event.at for event in events)])

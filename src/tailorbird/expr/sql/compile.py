@@ -37,7 +37,7 @@ class Statement:
         self.plan = Plan(self.grammar, source or Source(), instant)
         self.frame = Frame(self.plan)
         self._dialect = dialect
-        self._since = _earliest(nodes, instant)
+        self._since = _earliest(nodes, instant, self.plan.source)
         self._tests = tests
 
     def column(self, node: n.Node) -> Column:
@@ -131,32 +131,31 @@ def compile_table(
     return statement.finish(f"SELECT {', '.join(['z.profile AS profile', *tests])} FROM {{body}} z")
 
 
-def _earliest(nodes: Iterable[n.Node], instant: int) -> int | None:
+def _earliest(nodes: Iterable[n.Node], instant: int, source: Source) -> int | None:
     """Return the instant at and before which no event matters, None when every event does."""
-    reaches = [_reach(node) for node in nodes]
+    reaches = [_reach(node, source) for node in nodes]
     if any(reach is None for reach in reaches):
         return None
     return instant - max((reach for reach in reaches if reach is not None), default=0)
 
 
-def _reach(node: n.Node) -> int | None:
-    """Return how far back (ms) the events lie that an expression can see, None when there is no limit."""
+def _reach(node: n.Node, source: Source | None) -> int | None:
+    """Return how far back (ms) the events lie that an expression can see, None when there is no limit; ``source`` where it
+    can spare events, which is not so in the past that ``held`` looks at."""
     match node:
-        case n.Aggregate() | n.Did():
+        case n.Aggregate() | n.Did() | n.Sequence():
             return node.within
-        case n.Sequence():
-            return node.within
+        case n.Attribute(path=path, type=as_type) if source is not None and as_type is not None:
+            return None if source.attribute(path, as_type) is None else 0
         case n.Attribute() | n.Toggle() | n.Consented() | n.TimeSince():
             return None
         case n.Held():
-            inner = _reach(node.condition)
+            inner = _reach(node.condition, None)
             return None if inner is None else inner + node.duration
     reach = 0
     for child in n.children(node):
-        below = _reach(child)
+        below = _reach(child, source)
         if below is None:
             return None
         reach = max(reach, below)
     return reach
-
-
