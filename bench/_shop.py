@@ -23,7 +23,9 @@ def write_files(folder: Path, *, profiles: int, events: int) -> tuple[Path, Path
     """Write ``people.parquet`` and ``events.parquet`` (columns user_id, type, at, data as JSON) and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     people, log = folder / "people.parquet", folder / "events.parquet"
-    con = duckdb.connect(config={"threads": 2, "memory_limit": "2GB", "autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    con = duckdb.connect(
+        config={"threads": 2, "memory_limit": "2GB", "autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    )
     con.execute("SELECT setseed(0.42)")
     texts = ", ".join(
         f"{name} := {_pick(values)}" for name, values in {"country": COUNTRIES, "plan": PLANS, "city": CITIES}.items()
@@ -42,12 +44,14 @@ def write_files(folder: Path, *, profiles: int, events: int) -> tuple[Path, Path
         branches.append(f"WHEN r < {limit} THEN '{name}'")
     con.execute(
         f"""COPY (SELECT user_id, type, "at", CASE
-            WHEN type = 'order.placed' THEN printf('{{"total":%.2f,"items":%d,"coupon":%s}}', 5 + x * x * 300, 1 + floor(x * 5)::INT, if(x < 0.3, 'true', 'false'))
-            WHEN type IN ('page.viewed', 'product.viewed') THEN printf('{{"url":"/%s/%d"}}', {_pick(("pricing", "blog", "docs", "shop", "home"))}, floor(y * 50)::INT)
+            WHEN type = 'order.placed'
+            THEN printf('{{"total":%.2f,"items":%d,"coupon":%s}}', 5 + x * x * 300, 1 + floor(x * 5)::INT, if(x < 0.3, 'true', 'false'))
+            WHEN type IN ('page.viewed', 'product.viewed')
+            THEN printf('{{"url":"/%s/%d"}}', {_pick(("pricing", "blog", "docs", "shop", "home"))}, floor(y * 50)::INT)
             WHEN type = 'email.opened' THEN printf('{{"campaign":"%s"}}', {_pick(PLANS)})
             ELSE printf('{{"value":%d}}', floor(x * 100)::INT) END AS data
         FROM (SELECT printf('%07d', 1 + floor(power(random(), 1.6) * {profiles})::BIGINT) AS user_id,
-            CASE {' '.join(branches)} ELSE '{TYPES[-1][0]}' END AS type,
+            CASE {" ".join(branches)} ELSE '{TYPES[-1][0]}' END AS type,
             {NOW} - floor(random() * {SPAN})::BIGINT AS "at", x, y
             FROM (SELECT random() AS r, random() AS x, random() AS y FROM range({events})))) TO '{log}' (FORMAT parquet)"""
     )
@@ -66,7 +70,7 @@ def segments(count: int = 50) -> dict[str, str]:
             case 0:
                 text = f'{counted} and country = "{COUNTRIES[i % 10]}"'
             case 1:
-                text = f'{counted} and n{i % 9} > {5 * 10 ** (i % 4)}'
+                text = f"{counted} and n{i % 9} > {5 * 10 ** (i % 4)}"
             case 2:
                 text = f"sum(order.placed.total, within {days}d) > {50 + i}"
             case 3:
@@ -80,4 +84,5 @@ def segments(count: int = 50) -> dict[str, str]:
 
 
 def _pick(values: tuple[str, ...]) -> str:
-    return f"list_extract({json.dumps(list(values), ensure_ascii=False).replace(chr(34), chr(39))}, 1 + floor(random() * {len(values)})::BIGINT)"
+    listed = json.dumps(list(values), ensure_ascii=False).replace('"', "'")
+    return f"list_extract({listed}, 1 + floor(random() * {len(values)})::BIGINT)"

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-import postgres
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from laws.strategies import arrivals, conditions, expressions, instants, seeds
 
+import postgres
+from laws.strategies import arrivals, conditions, expressions, instants, seeds
 from tailorbird.core.event import Event
 from tailorbird.core.profile import Profile
 from tailorbird.expr import nodes as n
@@ -53,12 +53,16 @@ class World:
             self.key += 1
             keys[id(history)] = self.key
             unit.profiles[self.key] = Profile(key=self.key, id=f"p_{self.key}", kind=kind, bucket=history.seed)
-        arriving = sorted(((event.seq, place, event) for place, h in enumerate(histories) for event in h.events), key=lambda a: a[:2])
+        arriving = sorted(
+            ((event.seq, place, event) for place, h in enumerate(histories) for event in h.events), key=lambda a: a[:2]
+        )
         mine: dict[int, list[Event]] = {key: [] for key in unit.profiles}
         for _, place, event in arriving:
             self.seq += 1
             key = keys[id(histories[place])]
-            fresh = msgspec.structs.replace(event, profile=key, origin=key, seq=self.seq, id=f"e{self.seq}", received_at=max(event.at, event.received_at))
+            fresh = msgspec.structs.replace(
+                event, profile=key, origin=key, seq=self.seq, id=f"e{self.seq}", received_at=max(event.at, event.received_at)
+            )
             mine[key].append(fresh)
             unit.events.append(fresh)
         for history in histories:
@@ -143,7 +147,10 @@ def check_conditions(world: World, data: st.DataObject, kind: str, crowd: dict[i
         assert world.batch.members(node, instant, kind=kind) == expected[name]
         assert world.batch.count(node, instant, kind=kind) == len(expected[name])
     first = min(crowd)
-    assert world.batch.members(chosen["c0"], instant, kind=kind, after=first, limit=1) == [k for k in expected["c0"] if k > first][:1]
+    assert (
+        world.batch.members(chosen["c0"], instant, kind=kind, after=first, limit=1)
+        == [k for k in expected["c0"] if k > first][:1]
+    )
 
 
 @given(st.data())
@@ -157,7 +164,10 @@ def test_members_are_those_for_whom_the_reference_says_true(world: World, data: 
 @LOOKS
 def test_values_are_what_the_reference_says(world: World, data: st.DataObject) -> None:
     _, crowd = world.admit(data.draw(crowds()))
-    chosen = {f"f{i}": node for i, node in enumerate(data.draw(st.lists(st.sampled_from(list(Type)).flatmap(expressions), min_size=1, max_size=6)))}
+    chosen = {
+        f"f{i}": node
+        for i, node in enumerate(data.draw(st.lists(st.sampled_from(list(Type)).flatmap(expressions), min_size=1, max_size=6)))
+    }
     events = [event for history in crowd.values() for event in history.events]
     instant = data.draw(instants(events, n.And(items=tuple(chosen.values()))))
     found = world.batch.values(chosen, instant, list(crowd))
@@ -174,7 +184,9 @@ def test_merged_unmerged_and_forgotten_people_are_followed(world: World, data: s
     check_conditions(world, data, kind, crowd)
     winner, loser = data.draw(st.permutations(sorted(crowd)))[:2]
     merge = world.join(winner, loser)
-    joined = {key: history for key, history in crowd.items() if key != loser} | {winner: together(crowd[winner], crowd[loser], winner)}
+    joined = {key: history for key, history in crowd.items() if key != loser} | {
+        winner: together(crowd[winner], crowd[loser], winner)
+    }
     check_conditions(world, data, kind, joined)
     if data.draw(st.booleans()):
         world.part(merge, winner, loser)

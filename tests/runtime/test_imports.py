@@ -68,7 +68,12 @@ def test_a_dry_run_tells_and_writes_nothing(store: SqlStore, tmp_path: Path) -> 
     report = import_events(store, path, now=NOW, dry_run=True)
     assert report.dry_run and (report.rows, report.loaded, report.rejected) == (4, 3, 1)
     assert report.readings == {"quantity": "number", "amount": "number"}
-    assert report.first[0] == {"external_id": "00001", "type": "order.placed", "at": 1_735_689_600_000, "data": {"amount": 11.77, "quantity": 1}}
+    assert report.first[0] == {
+        "external_id": "00001",
+        "type": "order.placed",
+        "at": 1_735_689_600_000,
+        "data": {"amount": 11.77, "quantity": 1},
+    }
     assert report.reasons == {"the time is not understood": 1}
     assert store.count_profiles() == 0 and store.last_seq() == 0
     assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".db" and ".db" not in p.name) == ["orders.csv"]
@@ -117,10 +122,15 @@ def test_the_same_file_twice_changes_nothing_and_a_longer_one_adds_what_is_new(s
 
 def test_an_id_column_decides_what_is_the_same_event(store: SqlStore, tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
-    path.write_text("user_id,event,timestamp,event_id\n1,page.viewed,1735689600,x1\n1,page.viewed,1735689600123,x2\n2,link.clicked,2025-01-01,x1\n")
+    path.write_text(
+        "user_id,event,timestamp,event_id\n1,page.viewed,1735689600,x1\n1,page.viewed,1735689600123,x2\n2,link.clicked,2025-01-01,x1\n"
+    )
     report = import_events(store, path, now=NOW)
     assert (report.loaded, report.duplicates) == (2, 1)
-    assert [(e.id, e.type, e.at) for e in store.events()] == [("x1", "page.viewed", 1_735_689_600_000), ("x2", "page.viewed", 1_735_689_600_123)]
+    assert [(e.id, e.type, e.at) for e in store.events()] == [
+        ("x1", "page.viewed", 1_735_689_600_000),
+        ("x2", "page.viewed", 1_735_689_600_123),
+    ]
 
 
 def test_values_are_read_as_numbers_only_where_nothing_is_lost(store: SqlStore, tmp_path: Path) -> None:
@@ -159,7 +169,9 @@ def test_times_are_read_to_the_millisecond(tmp_path: Path, text: str, expected: 
 def test_a_format_can_be_given_for_times(store: SqlStore, tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text("customer_id,date\n1,31/12/2024\n2,2024-12-31\n")
-    report = import_events(store, path, {"profile": "customer_id", "type": "=order.placed", "at": "date", "at_format": "%d/%m/%Y"}, now=NOW)
+    report = import_events(
+        store, path, {"profile": "customer_id", "type": "=order.placed", "at": "date", "at_format": "%d/%m/%Y"}, now=NOW
+    )
     assert (report.loaded, report.rejected) == (1, 1)
     assert [e.at for e in store.events()] == [1_735_603_200_000]
 
@@ -202,7 +214,8 @@ def test_line_numbers_hold_where_values_span_lines(store: SqlStore, tmp_path: Pa
 def test_jsonl_keeps_types_and_nesting(store: SqlStore, tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text(
-        '{"user": {"mail": "Ann@Example.org"}, "type": "page.viewed", "at": 1735689600000, "data": {"n": 1, "deep": {"l": ["a", 1]}, "s": "é"}}\n'
+        '{"user": {"mail": "Ann@Example.org"}, "type": "page.viewed", "at": 1735689600000, '
+        '"data": {"n": 1, "deep": {"l": ["a", 1]}, "s": "é"}}\n'
         "\n"
         '{"user": {"mail": "bob@example.org"}, "type": "page.viewed", "at": "2025-01-01T00:00:00Z"}\n'
         '{"user": {"mail": "nobody"}, "type": "page.viewed", "at": "2025-01-01T00:00:00Z"}\n'  # 4
@@ -211,18 +224,27 @@ def test_jsonl_keeps_types_and_nesting(store: SqlStore, tmp_path: Path) -> None:
         '{"user": {"mail": "c@example.org"}, "type": "page.viewed", "at": "2025-01-01", "data": {"n": NaN}}\n'
         '{"user": {"mail": "c@example.org"}, "type": "page.viewed", "at": "2025-01-01", "data": {"n": "a\\u0000b"}}\n'
         '{"user": {"mail": "c@example.org"}, "type": "segment.entered", "at": "2025-01-01"}\n'
-        '{"user": {"mail": "c@example.org"}, "type": "page.viewed", "at": "2025-01-01", "data": ' + '{"a":' * 70 + "1" + "}" * 70 + "}\n"
+        '{"user": {"mail": "c@example.org"}, "type": "page.viewed", "at": "2025-01-01", "data": '
+        + '{"a":' * 70
+        + "1"
+        + "}" * 70
+        + "}\n"
     )
     report = import_events(store, path, {"email": "user.mail", "type": "type", "at": "at", "data": "data"}, now=NOW)
     assert (report.loaded, report.rejected) == (2, 7)
     assert [r["line"] for r in rejected(path)] == [4, 5, 6, 7, 8, 9, 10]
-    assert [e.data for e in sorted(store.events(), key=lambda e: str(e.data))] == [{"n": 1, "deep": {"l": ["a", 1]}, "s": "é"}, {}]
+    assert [e.data for e in sorted(store.events(), key=lambda e: str(e.data))] == [
+        {"n": 1, "deep": {"l": ["a", 1]}, "s": "é"},
+        {},
+    ]
     assert Identifier("email", "ann@example.org") in store.resolve([Identifier("email", "ann@example.org")])
 
 
 def test_broken_bytes_in_jsonl_cost_one_line(store: SqlStore, tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    path.write_bytes(b'{"user_id":"1","type":"a.b","at":"2025-01-01","x":"\xff"}\n{"user_id":"1","type":"a.b","at":"2025-01-01","x":"y"}\n')
+    path.write_bytes(
+        b'{"user_id":"1","type":"a.b","at":"2025-01-01","x":"\xff"}\n{"user_id":"1","type":"a.b","at":"2025-01-01","x":"y"}\n'
+    )
     report = import_events(store, path, now=NOW)
     assert (report.loaded, report.rejected) == (1, 1)
     assert [e.data for e in store.events()] == [{"x": "y"}]
@@ -252,7 +274,9 @@ def test_identifiers_find_people_who_are_known(store: SqlStore, tmp_path: Path) 
 
 def test_contacts_become_attributes_tags_and_consents(store: SqlStore, tmp_path: Path) -> None:
     path = tmp_path / "contacts.csv"
-    path.write_text("id,email,city,score,tags,newsletter\n7,ann@example.org,Paris,3,vip;new,yes\n8,bob@example.org,,,,no\n9,,Rome,1,,maybe\n")
+    path.write_text(
+        "id,email,city,score,tags,newsletter\n7,ann@example.org,Paris,3,vip;new,yes\n8,bob@example.org,,,,no\n9,,Rome,1,,maybe\n"
+    )
     mapping = {"profile": "id", "email": "email", "tags": "tags", "consent": {"email/marketing": "newsletter"}}
     report = import_contacts(store, path, mapping, now=NOW)
     assert (report.loaded, report.rejected, report.created) == (2, 1, 2)
@@ -360,7 +384,9 @@ def test_an_import_that_is_killed_goes_on_where_it_was(store_url: str, tmp_path:
     path.write_text("customer_id,date,quantity,amount\n" + "\n".join(lines) + "\n")
     reached = 0
     for _ in range(3):
-        child = subprocess.Popen([sys.executable, "-c", CHILD, store_url, str(path), str(NOW)], stdout=subprocess.PIPE, text=True, env=_environment())
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, store_url, str(path), str(NOW)], stdout=subprocess.PIPE, text=True, env=_environment()
+        )
         assert child.stdout is not None
         for line in child.stdout:
             if line.strip().isdigit() and int(line) > reached + 2_000:

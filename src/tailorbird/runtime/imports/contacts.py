@@ -78,7 +78,8 @@ class _Contacts(Rows):
     def checks(self, binds: Binds) -> str:
         """Return the further reasons for rejecting a row, as branches of a CASE."""
         return "".join(
-            f" WHEN consent{i} NOT IN {(*_YES, *_NO)} THEN concat({binds(f'the consent in {column} is neither yes nor no')}, ': ''', left(consent{i}, 60), '''')"
+            f" WHEN consent{i} NOT IN {(*_YES, *_NO)} "
+            f"THEN concat({binds(f'the consent in {column} is neither yes nor no')}, ': ''', left(consent{i}, 60), '''')"
             for i, column in enumerate(self.columns.consent.values())
         )
 

@@ -113,7 +113,14 @@ class Rows:
         }
         inner = ", ".join(f"{sql} AS {name}" for name, sql in fields.items())
         self.con.execute(f"CREATE TABLE said AS SELECT line, reason, {inner} FROM staged", binds)
-        binds = Binds()
+        whole, binds = self.columns.whole is not None, Binds()
+        moment = self._at(binds) if at else "said::BIGINT"
+        # One object in one column: brought to its shortest form, NULL where it is none.
+        shortest = (
+            ", CASE WHEN data IS NULL THEN '{}' WHEN json_valid(data) THEN CASE WHEN json_type(data) = 'OBJECT' "
+            "THEN json_extract(data, '$')::VARCHAR END END AS data"
+        )
+        object_ = shortest if whole else ""
         nobody = SEPARATOR * (len(who) - 1)
         self.con.execute(
             f"""CREATE TABLE rows AS SELECT *, CASE
@@ -122,7 +129,8 @@ class Rows:
                 WHEN said IS NULL THEN {binds(f"there is no time ({at})")}
                 WHEN moment IS NULL THEN concat('the time is not understood: ''', left(said, 60), '''')
                 WHEN moment < 0 THEN concat('the time lies before 1970: ''', left(said, 60), '''')
-                WHEN moment > {binds(self.now + _AHEAD)} THEN concat('the time lies more than a day in the future: ''', left(said, 60), '''')
+                WHEN moment > {binds(self.now + _AHEAD)}
+                THEN concat('the time lies more than a day in the future: ''', left(said, 60), '''')
                 WHEN type IS NULL OR type = '' THEN {binds(f"there is no type ({type_})")}
                 WHEN strlen(type) > 200 OR regexp_matches(type, '[\\x00-\\x1f]') THEN 'the type is too long or holds control characters'
                 WHEN type IN {_OURS} THEN concat('such events are written by Tailorbird itself: ''', type, '''')
@@ -134,7 +142,7 @@ class Rows:
                     WHEN regexp_matches(regexp_replace(data, '"(\\\\.|[^"\\\\])*"', '', 'g'), '(?i)nan|inf')
                     THEN 'NaN and Infinity are not JSON' END
                 END AS reason
-            FROM (SELECT * EXCLUDE (reason), reason AS broken, {self._at(binds) if at else "said::BIGINT"} AS moment FROM said)""",
+            FROM (SELECT * EXCLUDE (reason{", data" if whole else ""}), reason AS broken, {moment} AS moment{object_} FROM said)""",
             binds,
         )
         self.con.execute("DROP TABLE said")
@@ -146,8 +154,7 @@ class Rows:
             found = self.staged.json(self.columns.whole, "text", binds)
             if self.staged.format != "jsonl":
                 found = self.staged.text(self.columns.whole, binds)
-            data = f"(SELECT CASE WHEN json_valid(v) THEN CASE WHEN json_type(v) = 'OBJECT' THEN v::JSON::VARCHAR END END FROM (SELECT {found} AS v))"
-            return f"CASE WHEN {found} IS NULL THEN '{{}}' ELSE {data} END", found
+            return found, "NULL::VARCHAR"
         parts, said = [], []
         for name, column in sorted(self.columns.data.items()):
             key = binds(json.dumps(name, ensure_ascii=False) + ":")
@@ -165,7 +172,8 @@ class Rows:
         if self.columns.at_format:
             return f"epoch_ms(try_strptime(said, {binds(self.columns.at_format)}))"
         zone = "right(said, 6)"
-        offset = f"CAST(substr({zone}, 1, 1) || '1' AS BIGINT) * (CAST(substr({zone}, 2, 2) AS BIGINT) * 60 + CAST(right(said, 2) AS BIGINT)) * 60000"
+        minutes = f"(CAST(substr({zone}, 2, 2) AS BIGINT) * 60 + CAST(right(said, 2) AS BIGINT))"
+        offset = f"CAST(substr({zone}, 1, 1) || '1' AS BIGINT) * {minutes} * 60000"
         local = "epoch_ms(try_cast(left({0}, 23) AS TIMESTAMP))"
         return f"""CASE WHEN NOT regexp_full_match(said, '{TIME_PATTERN}') THEN CASE
                 WHEN regexp_full_match(said, '[0-9]{{9,10}}') THEN CAST(said AS BIGINT) * 1000

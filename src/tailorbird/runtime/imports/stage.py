@@ -20,7 +20,10 @@ from tailorbird.runtime.imports.clean import Record, csv_records, json_lines, op
 __all__ = ["TIME_PATTERN", "Binds", "Staged", "quote_time"]
 
 _NUMBER: Final = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?"
-TIME_PATTERN: Final = r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?"
+TIME_PATTERN: Final = (
+    r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?"
+    r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?"
+)
 """Text that reads as a time, as the semantics say it (the calendar is checked by the cast)."""
 
 _FORMATS: Final = {
@@ -140,8 +143,8 @@ class Staged:
                 csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(self._whole(records))
         columns = {"line": "BIGINT", **{f"c{i}": "VARCHAR" for i in range(len(self.names))}}
         self.con.execute(
-            "CREATE TABLE staged AS SELECT *, NULL::VARCHAR AS reason FROM read_csv(?, auto_detect=false, header=false, delim=',', quote='\"', "
-            "escape='\"', max_line_size=4000000, columns=?)",
+            "CREATE TABLE staged AS SELECT *, NULL::VARCHAR AS reason FROM read_csv(?, auto_detect=false, header=false, "
+            "delim=',', quote='\"', escape='\"', max_line_size=4000000, columns=?)",
             [str(clean), columns],
         )
         clean.unlink()
@@ -280,12 +283,8 @@ class Staged:
             return {}
         asked = []
         for name in (f"c{self.names.index(column)}" for column in wanted):
-            for test in (
-                f"regexp_full_match({name}, '{_NUMBER}')",
-                f"lower({name}) IN ('true', 'false')",
-                f"regexp_full_match({name}, '{TIME_PATTERN}')",
-            ):
-                asked.append(f"bool_and({test})")
+            number, yes_or_no = f"regexp_full_match({name}, '{_NUMBER}')", f"lower({name}) IN ('true', 'false')"
+            asked += [f"bool_and({test})" for test in (number, yes_or_no, f"regexp_full_match({name}, '{TIME_PATTERN}')")]
         answers = self.con.execute(f"SELECT {', '.join(asked)} FROM staged WHERE reason IS NULL").fetchone() or ()
         names = ("number", "bool", "time")
         return {

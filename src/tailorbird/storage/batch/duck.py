@@ -63,7 +63,9 @@ class DuckBatch:
         """Return the keys of the profiles for which the condition is true, ascending, above ``after``."""
         rows = self._ask(
             instant,
-            lambda source: compile_members(condition, instant, Dialect.DUCKDB, source=source, kind=kind, after=after, limit=limit),
+            lambda source: compile_members(
+                condition, instant, Dialect.DUCKDB, source=source, kind=kind, after=after, limit=limit
+            ),
         )
         return [row[0] for row in rows]
 
@@ -77,7 +79,8 @@ class DuckBatch:
         )
         types = [type_of(node) for node in expressions.values()]
         return {
-            row[0]: {name: read_value(raw, type) for name, raw, type in zip(expressions, row[1:], types, strict=True)} for row in rows
+            row[0]: {name: read_value(raw, type) for name, raw, type in zip(expressions, row[1:], types, strict=True)}
+            for row in rows
         }
 
     def tables(self, conditions: Mapping[str, Node], instant: int, *, kind: str = "person") -> dict[str, list[int]]:
@@ -91,7 +94,7 @@ class DuckBatch:
         """Have DuckDB gather the members of each condition into a list, so that no row per profile crosses over."""
         query = compile_table(conditions, instant, Dialect.DUCKDB, source=source, kind=kind)
         listed = ", ".join(f"list_sort(list(profile) FILTER (WHERE x{i}))" for i in range(len(conditions)))
-        return Query(f"SELECT {listed} FROM ({query.sql})", query.params)  # noqa: S608
+        return Query(f"SELECT {listed} FROM ({query.sql})", query.params)
 
     def wakes(self, condition: Node, instant: int, *, kind: str = "person") -> Iterator[tuple[int, int]]:
         """Yield (profile, due): see ``ports.Batch``."""

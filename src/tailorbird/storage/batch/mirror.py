@@ -208,7 +208,7 @@ class Mirror:
                 mark=small[-1].mark, columns=[(kind, list(path)) for kind, path in columns],
                 leftovers=any(c.leftovers for c in small), news=max(c.news for c in small),
             )  # fmt: skip
-            self._put(f"SELECT * FROM {self._files(c.file for c in small)} ORDER BY {order}", joined)  # noqa: S608
+            self._put(f"SELECT * FROM {self._files(c.file for c in small)} ORDER BY {order}", joined)
             chunks.append(joined)
 
     def _leave_out(self, keys: Sequence[int]) -> None:
@@ -220,16 +220,16 @@ class Mirror:
                 name = "events" if column == "origin" else "people"
                 fresh = Chunk(**{f: getattr(chunk, f) for f in chunk.__struct_fields__})
                 fresh.file = self._manifest.name(name)
-                rest = f"SELECT * FROM {self._files([chunk.file])} WHERE NOT list_contains(CAST(? AS BIGINT[]), {column})"  # noqa: S608
+                rest = f"SELECT * FROM {self._files([chunk.file])} WHERE NOT list_contains(CAST(? AS BIGINT[]), {column})"
                 self._put(rest, fresh, [list(keys)])
-                fresh.rows = self._one(f"SELECT count(*) FROM {self._files([fresh.file])}")  # noqa: S608
-                last = self._one(f"SELECT max(seq) FROM {self._files([fresh.file])}") if column == "origin" else None  # noqa: S608
+                fresh.rows = self._one(f"SELECT count(*) FROM {self._files([fresh.file])}")
+                last = self._one(f"SELECT max(seq) FROM {self._files([fresh.file])}") if column == "origin" else None
                 if column == "origin" and last != chunk.last:
                     fresh.mark = ""  # the row it named is gone
                 chunks[place] = fresh
         snapshot = self._manifest.snapshot
         if snapshot is not None and self._column_of("key", [snapshot.file], keys):
-            rest = f"SELECT * FROM {self._files([snapshot.file])} WHERE NOT list_contains(CAST(? AS BIGINT[]), key)"  # noqa: S608
+            rest = f"SELECT * FROM {self._files([snapshot.file])} WHERE NOT list_contains(CAST(? AS BIGINT[]), key)"
             fresh_snapshot = Snapshot(**{f: getattr(snapshot, f) for f in snapshot.__struct_fields__})
             fresh_snapshot.file = self._manifest.name("snapshot")
             self._put(rest, fresh_snapshot, [list(keys)])
@@ -270,7 +270,9 @@ class Mirror:
         held = self._manifest
         self._events = dict.fromkeys(self._tail_columns)
         self._events.update(dict.fromkeys((kind, tuple(path)) for c in held.events for kind, path in c.columns))
-        self._leftovers = any(c.leftovers for c in held.events) or bool(self._one("SELECT count(*) FROM tail WHERE data IS NOT NULL"))
+        self._leftovers = any(c.leftovers for c in held.events) or bool(
+            self._one("SELECT count(*) FROM tail WHERE data IS NOT NULL")
+        )
         tail_news = self._one("SELECT coalesce(max(moment), -1) FROM tail WHERE type = 'profile.updated'")
         self._news = max([tail_news, *(c.news for c in held.events)])
         roots = [(loser, _root(state.merged, loser)) for loser in state.merged]
@@ -283,7 +285,8 @@ class Mirror:
         data = ", c.data" if self._leftovers else ""
         union = self._union([c.file for c in held.events], "tail")
         self.con.execute(
-            f'CREATE OR REPLACE VIEW events_now AS SELECT c.seq, c.type, {owner} AS profile, c.moment AS "at"{data}{columns} FROM {union} c{join}'  # noqa: S608
+            f'CREATE OR REPLACE VIEW events_now AS SELECT c.seq, c.type, {owner} AS profile, c.moment AS "at"{data}{columns} '
+            f"FROM {union} c{join}"
         )
         self._define_people(state, roots)
 
@@ -293,7 +296,7 @@ class Mirror:
         merged = "m.root" if roots else "CAST(NULL AS BIGINT)"
         join = " LEFT JOIN remap m ON m.origin = c.key" if roots else ""
         self.con.execute(
-            f"CREATE OR REPLACE VIEW people_bare AS SELECT c.key, c.kind, c.bucket, {merged} AS merged_into FROM {union} c{join}"  # noqa: S608
+            f"CREATE OR REPLACE VIEW people_bare AS SELECT c.key, c.kind, c.bucket, {merged} AS merged_into FROM {union} c{join}"
         )
         self.con.execute("CREATE OR REPLACE VIEW people_now AS SELECT * FROM people_bare")
         self._attributes = set()
@@ -316,7 +319,9 @@ class Mirror:
             return _FOREVER  # an attribute that it has no column for
         self.con.execute("CREATE OR REPLACE TABLE dirty (key BIGINT)")
         self.con.execute("INSERT INTO dirty SELECT unnest(CAST(? AS BIGINT[]))", [sorted(moved)])
-        self.con.execute("INSERT INTO dirty SELECT DISTINCT profile FROM events_now WHERE seq > ? AND type = 'profile.updated'", [snapshot.seq])
+        self.con.execute(
+            "INSERT INTO dirty SELECT DISTINCT profile FROM events_now WHERE seq > ? AND type = 'profile.updated'", [snapshot.seq]
+        )
         self.con.execute("INSERT INTO dirty SELECT key FROM people_bare WHERE key > ?", [snapshot.key])
         self.con.execute("CREATE OR REPLACE TABLE dirty AS SELECT DISTINCT key FROM dirty")
         return int(self._one("SELECT count(*) FROM dirty"))
@@ -345,22 +350,22 @@ class Mirror:
         """Append the profiles whose key passes a test, with their attributes as their events say, to a table."""
         nodes = {column_name(key): Attribute(path=key[1], type=Type(key[0])) for key in keys}
         source = Source(
-            events=f"(SELECT * FROM events_now WHERE profile {test.format('profile')})",  # noqa: S608
-            profiles=f"(SELECT * FROM people_bare WHERE key {test.format('key')})",  # noqa: S608
+            events=f"(SELECT * FROM events_now WHERE profile {test.format('profile')})",
+            profiles=f"(SELECT * FROM people_bare WHERE key {test.format('key')})",
             property=self._property,
             present=self._present,
         )
         query = compile_values(nodes, max(self._news, 0), Dialect.DUCKDB, source=source)
         columns = "".join(f", v.x{place} AS {name}" for place, name in enumerate(nodes))
         self.con.execute(
-            f"INSERT INTO {table} BY NAME SELECT p.key, p.kind, p.bucket{columns} FROM ({query.sql}) v "  # noqa: S608
+            f"INSERT INTO {table} BY NAME SELECT p.key, p.kind, p.bucket{columns} FROM ({query.sql}) v "
             f"JOIN people_bare p ON p.key = v.profile",
             list(query.params),
         )
 
     def _overlay(self, snapshot: Snapshot) -> None:
         """Define ``people_now``: the snapshot, and over it those who changed since."""
-        held = f"SELECT *, CAST(NULL AS BIGINT) AS merged_into FROM {self._files([snapshot.file])} s"  # noqa: S608
+        held = f"SELECT *, CAST(NULL AS BIGINT) AS merged_into FROM {self._files([snapshot.file])} s"
         if self._one("SELECT count(*) FROM dirty"):
             keys = [(kind, tuple(path)) for kind, path in snapshot.columns]
             listed = "".join(f", {column_name(key)} {NULLS[key[0]]}" for key in keys)
@@ -374,7 +379,7 @@ class Mirror:
     def _union(self, names: Sequence[str], tail: str) -> str:
         if not names:
             return tail
-        return f"(SELECT * FROM {self._files(names)} UNION ALL BY NAME SELECT * FROM {tail})"  # noqa: S608
+        return f"(SELECT * FROM {self._files(names)} UNION ALL BY NAME SELECT * FROM {tail})"
 
     def _files(self, names: Iterable[str]) -> str:
         listed = ", ".join("'" + str(self._folder / name).replace("'", "''") + "'" for name in names)
@@ -384,7 +389,9 @@ class Mirror:
         if not names:
             return set()
         test = "" if among is None else f" WHERE list_contains(CAST(? AS BIGINT[]), {column})"
-        rows = self.con.execute(f"SELECT DISTINCT {column} FROM {self._files(names)}{test}", [] if among is None else [list(among)])  # noqa: S608
+        rows = self.con.execute(
+            f"SELECT DISTINCT {column} FROM {self._files(names)}{test}", [] if among is None else [list(among)]
+        )
         return {row[0] for row in rows.fetchall()}
 
     def _import(self, table: str, write: Callable[[Path, int, int], int], columns: dict[str, str], after: int, last: int) -> int:
@@ -403,7 +410,9 @@ class Mirror:
         """Write a query's rows to the file of a chunk."""
         path = self._folder / chunk.file
         draft = path.with_suffix(".parquet.draft")
-        self.con.execute(f"COPY ({query}) TO '{str(draft).replace(chr(39), chr(39) * 2)}' (FORMAT parquet, COMPRESSION zstd)", list(binds))
+        self.con.execute(
+            f"COPY ({query}) TO '{str(draft).replace(chr(39), chr(39) * 2)}' (FORMAT parquet, COMPRESSION zstd)", list(binds)
+        )
         draft.replace(path)
         chunk.size = path.stat().st_size
 

@@ -58,7 +58,9 @@ class Record:
 
     def among(self, keys: Sequence[int]) -> set[int]:
         """Return which of these profiles there are."""
-        found = self._raw.execute("SELECT key FROM profile WHERE key IN (SELECT value FROM json_each(?))", (json.dumps(list(keys)),))
+        found = self._raw.execute(
+            "SELECT key FROM profile WHERE key IN (SELECT value FROM json_each(?))", (json.dumps(list(keys)),)
+        )
         return {row[0] for row in found}
 
     def keys_up_to(self, key: int) -> list[int]:
@@ -69,7 +71,7 @@ class Record:
         """Write the events with a seq in (after, last] to a file, fields between unit separators; return how many."""
         return self._write(
             path,
-            f"SELECT group_concat(line, char(10)), count(*) FROM (SELECT seq / {_TOGETHER} AS part, seq || {_US} || origin || {_US} || at "  # noqa: S608
+            f"SELECT group_concat(line, char(10)), count(*) FROM (SELECT seq / {_TOGETHER} AS part, seq || {_US} || origin || {_US} || at "
             f"|| {_US} || json_quote(type) || {_US} || replace(replace(data, char(10), ' '), char(13), ' ') AS line "
             "FROM event WHERE seq > ? AND seq <= ?) GROUP BY part",
             (after, last),
@@ -79,7 +81,7 @@ class Record:
         """Write the profiles with a key in (after, last] to a file; return how many."""
         return self._write(
             path,
-            f"SELECT group_concat(line, char(10)), count(*) FROM (SELECT key / {_TOGETHER} AS part, key || {_US} || bucket || {_US} "  # noqa: S608
+            f"SELECT group_concat(line, char(10)), count(*) FROM (SELECT key / {_TOGETHER} AS part, key || {_US} || bucket || {_US} "
             "|| kind AS line FROM profile WHERE key > ? AND key <= ?) GROUP BY part",
             (after, last),
         )

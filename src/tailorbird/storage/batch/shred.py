@@ -74,7 +74,9 @@ def shred(con: duckdb.DuckDBPyConnection, raw: str, target: str) -> list[Key]:
     Rows lie sorted by type, then origin and time. ``data`` keeps the JSON of rows that hold more than their columns say.
     """
     con.execute(f"CREATE TABLE {target} (seq BIGINT, origin BIGINT, moment BIGINT, type VARCHAR, data VARCHAR)")
-    found = con.execute(f"SELECT type, json_group_structure(data::JSON), count(*) FROM {raw} GROUP BY type ORDER BY count(*) DESC").fetchall()  # noqa: S608
+    found = con.execute(
+        f"SELECT type, json_group_structure(data::JSON), count(*) FROM {raw} GROUP BY type ORDER BY count(*) DESC"
+    ).fetchall()
     columns: dict[Key, None] = {}
     done: list[str] = []
     for type_, structure, _ in sorted(found[:_MOST_TYPES]):
@@ -84,7 +86,7 @@ def shred(con: duckdb.DuckDBPyConnection, raw: str, target: str) -> list[Key]:
         done.append(type_)
     if len(found) > len(done):
         con.execute(
-            f"INSERT INTO {target} BY NAME SELECT seq, origin, moment, type, data FROM {raw} WHERE NOT list_contains(?, type) "  # noqa: S608
+            f"INSERT INTO {target} BY NAME SELECT seq, origin, moment, type, data FROM {raw} WHERE NOT list_contains(?, type) "
             "ORDER BY type, origin, moment, seq",
             [done],
         )
@@ -95,7 +97,7 @@ def _leaves(con: duckdb.DuckDBPyConnection, raw: str, type_: str, structure: Any
     leaves = _Leaves()
     if isinstance(structure, dict):
         _walk(structure, (), leaves, easy=True)
-    elif con.execute(f"SELECT bool_or(data <> '{{}}') FROM {raw} WHERE type = ?", [type_]).fetchall()[0][0]:  # noqa: S608
+    elif con.execute(f"SELECT bool_or(data <> '{{}}') FROM {raw} WHERE type = ?", [type_]).fetchall()[0][0]:
         leaves.whole = False
     if type_ == PROFILE_UPDATED and isinstance(structure, dict):
         attributes = structure.get("attributes")
@@ -154,9 +156,13 @@ def _insert(con: duckdb.DuckDBPyConnection, raw: str, target: str, type_: str, l
         if key[0] == PRESENT and key[1] in quick:  # most have a value, and then there is nothing to look up
             sql = f"CASE WHEN {quick[key[1]]} IS NOT NULL THEN true ELSE {sql} END"
         parts.append(f"{sql} AS {column_name(key)}")
-    source = f"SELECT *, json_transform(data::JSON, {_literal(json.dumps(shape))}) AS s FROM {raw}" if shape else f"SELECT * FROM {raw}"  # noqa: S608
+    source = (
+        f"SELECT *, json_transform(data::JSON, {_literal(json.dumps(shape))}) AS s FROM {raw}"
+        if shape
+        else f"SELECT * FROM {raw}"
+    )
     con.execute(
-        f"INSERT INTO {target} BY NAME SELECT {', '.join(parts)} FROM ({source} WHERE type = ?) ORDER BY origin, moment, seq",  # noqa: S608
+        f"INSERT INTO {target} BY NAME SELECT {', '.join(parts)} FROM ({source} WHERE type = ?) ORDER BY origin, moment, seq",
         [type_],
     )
 
@@ -173,4 +179,3 @@ def _literal(value: Any) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
     raise TypeError(f"a path is text, not {type(value).__name__}")
-

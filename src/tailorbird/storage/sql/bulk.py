@@ -83,14 +83,14 @@ class SqliteTransaction:
 
     def profiles(self, keys: Sequence[int]) -> dict[int, Profile]:
         """Return the profiles with these keys."""
-        rows = self._among(f"SELECT {_PROFILE_COLUMNS} FROM profile WHERE key", keys)  # noqa: S608
+        rows = self._among(f"SELECT {_PROFILE_COLUMNS} FROM profile WHERE key", keys)
         return {row[0]: _profile(row) for row in rows}
 
     def facts(self, profiles: Sequence[int]) -> dict[int, list[Event]]:
         """Return the events of each profile that its read model is folded from."""
         found: dict[int, list[Event]] = {}
         names = ", ".join(self.mark for _ in _FACTS)
-        sql = f"SELECT seq, {_EVENT_COLUMNS} FROM event WHERE type IN ({names}) AND profile"  # noqa: S608
+        sql = f"SELECT seq, {_EVENT_COLUMNS} FROM event WHERE type IN ({names}) AND profile"
         for seq, id_, type_, profile, origin, at, received_at, source, data in self._among(sql, profiles, *_FACTS):
             event = Event(
                 id=id_, type=type_, profile=profile, origin=origin, at=at, received_at=received_at, source=source,
@@ -130,7 +130,7 @@ class SqliteTransaction:
         if "origin" not in names:
             names.append("origin")
         fixed = tuple(constants.values())
-        head = f"INSERT INTO event ({', '.join(names)}) VALUES "  # noqa: S608
+        head = f"INSERT INTO event ({', '.join(names)}) VALUES "
         added = 0
         width, whole = len(columns), len(rows) - len(rows) % _TOGETHER
         for start, end, together in ((0, whole, _TOGETHER), (whole, len(rows), 1)):
@@ -228,7 +228,7 @@ class PostgresTransaction(SqliteTransaction):
         chosen = {name: name for name in columns} | dict.fromkeys(constants, "%s")
         chosen.setdefault("origin", "profile")
         found = self._raw.execute(
-            f"INSERT INTO event ({', '.join(chosen)}) SELECT {', '.join(chosen.values())} FROM incoming ORDER BY n "  # noqa: S608
+            f"INSERT INTO event ({', '.join(chosen)}) SELECT {', '.join(chosen.values())} FROM incoming ORDER BY n "
             "ON CONFLICT (id) DO NOTHING",
             tuple(constants.values()),
         )
