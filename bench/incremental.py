@@ -8,13 +8,9 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "src")]
-
 from _report import report
-
 from tailorbird.core.event import Event
 from tailorbird.expr.check import Schema, resolve
 from tailorbird.expr.evaluate import History, evaluate
@@ -81,16 +77,23 @@ MIX = {
     "page.viewed": 40, "app.opened": 20, "email.opened": 12, "cart.updated": 8, "order.placed": 8, "email.clicked": 5,
     "profile.updated": 4, "ticket.opened": 2, "order.refunded": 1,
 }  # fmt: skip
-FEATURES = tuple(
+_PER_EVENT = tuple(
     template.format(event=event, days=days)
     for event in ("page.viewed", "order.placed", "email.opened", "app.opened")
     for template, days in (
-        ("count({event}, within {days}d)", 7), ("count({event}, within {days}d)", 30), ("count({event})", 0),
-        ("time_since({event}) / 1d", 0), ("did({event}, within {days}d)", 1), ("min(count({event}, within {days}d) / 10, 1)", 30),
+        ("count({event}, within {days}d)", 7),
+        ("count({event}, within {days}d)", 30),
+        ("count({event})", 0),
+        ("time_since({event}) / 1d", 0),
+        ("did({event}, within {days}d)", 1),
+        ("min(count({event}, within {days}d) / 10, 1)", 30),
     )
-) + (
+)
+FEATURES = (
+    *_PER_EVENT,
     "sum(order.placed.total)", "sum(order.placed.total, within 90d)", "avg(order.placed.total)", "number(last(order.placed.total))",
-    "number(max(order.placed.total, within 365d))", "country", "plan", "0.5 * min(count(page.viewed, within 30d) / 10, 1) + 0.3 * min(count(email.opened, within 30d) / 5, 1)",
+    "number(max(order.placed.total, within 365d))", "country", "plan",
+    "0.5 * min(count(page.viewed, within 30d) / 10, 1) + 0.3 * min(count(email.opened, within 30d) / 5, 1)",
 )  # fmt: skip
 
 

@@ -60,12 +60,12 @@ class Program:
         self._cells = Cells()
         for node in [*self._conditions.values(), *self._values.values()]:
             self._cells.require(node)
-        self._affected: dict[str, list[str]] = {}
+        self._affected: dict[str, dict[str, None]] = {}
         for name, node in self._conditions.items():
             for event in set(event_types(node)):
-                self._affected.setdefault(event, []).append(name)
-        timed = [name for name, node in self._conditions.items() if self._forest.facts(node).timed]
-        self._timed = {name: place for place, name in enumerate(timed)}
+                self._affected.setdefault(event, {})[name] = None
+        self._timed_names = [name for name, node in self._conditions.items() if self._forest.facts(node).timed]
+        self._timed = {name: place for place, name in enumerate(self._timed_names)}
         # The last one never comes, so that the least of all is defined.
         self._dues = [0] * len(self._timed) + [NEVER]
         self._names = namespace(Change)
@@ -118,7 +118,7 @@ class Program:
         if event_type in self._affected:
             decide_some = self._decisions.get(event_type)
             if decide_some is None:
-                decide_some = self._decisions[event_type] = self._compile(self._affected[event_type])
+                decide_some = self._decisions[event_type] = self._compile(list(self._affected[event_type]))
             found += decide_some(state.x, state.dues, state.members, now)
             state.due = min(state.dues)
         return found
@@ -130,9 +130,9 @@ class Program:
     def _due(self, state: State, event_type: str, now: int) -> list[Change]:
         """Look at the conditions that are due and that the event type does not bring up anyway."""
         found: list[Change] = []
-        affected = self._affected.get(event_type, ())
-        for name, place in self._timed.items():
-            if state.dues[place] <= now and name not in affected:
+        affected = self._affected.get(event_type, {})
+        for place, due in enumerate(state.dues):
+            if due <= now and (name := self._timed_names[place]) not in affected:
                 if name not in self._single:
                     self._single[name] = self._compile([name])
                 found += self._single[name](state.x, state.dues, state.members, now)
