@@ -71,7 +71,7 @@ class Engine:
         self.loop = Loop(store, region=self.settings.default_region, cached=self.settings.cached_profiles)
         self.connectors = dict(open_connectors() if connectors is None else connectors)
         self.deliverer = Deliverer(store, self.connectors, self._gate, self.clock, self._emit, commit=self.loop.write)
-        self.loop.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
+        self.loop.effects.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
         self._guarded: tuple[object, Gate] | None = None
         self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings)
         self._reader = asking.Reader(self.parts)

@@ -13,7 +13,8 @@ from tailorbird.core.context import SECOND, Clock
 from tailorbird.errors import TailorbirdError, Unavailable
 from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.ingest import Incoming, Receipt
-from tailorbird.runtime.loop import Group, Loop, Turn
+from tailorbird.runtime.loop import Loop
+from tailorbird.runtime.turns import Group, Turn
 
 __all__ = ["Intake"]
 
