@@ -14,7 +14,7 @@ import duckdb
 from _report import report
 from tailorbird.runtime.imports import import_events
 from tailorbird.storage import open_store
-from tailorbird.storage.batch import DuckBatch
+from tailorbird.storage.batch.duck import DuckBatch
 
 NOW = 1_763_700_000_000
 MAPPING = {"profile": "customer_id", "type": "=order.placed", "at": "date"}

@@ -19,7 +19,7 @@ from tailorbird.expr.check import Schema, resolve
 from tailorbird.expr.parse import parse
 from tailorbird.runtime.imports import import_events
 from tailorbird.storage import open_store
-from tailorbird.storage.batch import DuckBatch
+from tailorbird.storage.batch.duck import DuckBatch
 
 AS_OF = NOW + DAY
 MAPPING = {"profile": "user_id", "type": "type", "at": "at", "data": "data"}

@@ -20,7 +20,7 @@ from tailorbird.expr import nodes as n
 from tailorbird.expr.evaluate import History, changes, evaluate
 from tailorbird.expr.types import Type
 from tailorbird.ports import Batch, Merge, Unit
-from tailorbird.storage.batch import DuckBatch
+from tailorbird.storage.batch.duck import DuckBatch
 from tailorbird.storage.sql.query import SqlBatch
 from tailorbird.storage.sql.store import SqlStore
 

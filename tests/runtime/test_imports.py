@@ -17,7 +17,7 @@ import pytest
 
 from tailorbird.core.profile import Identifier
 from tailorbird.errors import InvalidInput, NotFound
-from tailorbird.runtime.imports import Report, import_contacts, import_events
+from tailorbird.runtime.imports import Report, import_contacts, import_events, settled, unsettled
 from tailorbird.storage import open_store
 from tailorbird.storage.sql.store import SqlStore
 
@@ -113,11 +113,21 @@ def test_the_same_file_twice_changes_nothing_and_a_longer_one_adds_what_is_new(s
     first = orders(store, path)
     before = everything(store)
     assert (first.loaded, first.created) == (4, 2)
+    settled(store)
     again = orders(store, path)
     assert again.already and not again.touched and everything(store) == before
     more = orders(store, longer)
     assert (more.loaded, more.duplicates, more.created) == (2, 4, 1)
     assert set(before) < set(everything(store))
+
+
+def test_what_memberships_have_not_followed_is_remembered_by_the_record(store: SqlStore, tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(ORDERS)
+    orders(store, path)
+    assert unsettled(store) and orders(store, path).touched, "whoever imports it again is told to follow"
+    settled(store)
+    assert not unsettled(store) and not orders(store, path).touched
 
 
 def test_an_id_column_decides_what_is_the_same_event(store: SqlStore, tmp_path: Path) -> None:
@@ -292,6 +302,7 @@ def test_contacts_again_change_only_what_differs(store: SqlStore, tmp_path: Path
     path.write_text("id,city,plan,tags\n7,Paris,pro,vip\n8,Rome,free,\n")
     assert import_contacts(store, path, now=NOW).loaded == 2
     before = everything(store)
+    settled(store)
     again = import_contacts(store, path, now=NOW + 1)
     assert (again.loaded, again.duplicates, again.touched) == (0, 2, False)
     assert everything(store) == before

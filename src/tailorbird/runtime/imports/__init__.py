@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tailorbird.runtime.imports.settling import settled, unsettled
+
 if TYPE_CHECKING:
     from tailorbird.runtime.imports.contacts import import_contacts as import_contacts
     from tailorbird.runtime.imports.events import import_events as import_events
     from tailorbird.runtime.imports.report import Report as Report
     from tailorbird.runtime.imports.rows import Progress as Progress
 
-__all__ = ["Progress", "Report", "import_contacts", "import_events"]
+__all__ = ["Progress", "Report", "import_contacts", "import_events", "settled", "unsettled"]
 
 _HOMES = {"Progress": "rows", "Report": "report", "import_contacts": "contacts", "import_events": "events"}
 

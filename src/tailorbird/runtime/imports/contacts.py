@@ -19,6 +19,7 @@ from tailorbird.runtime.imports.mapping import read_mapping
 from tailorbird.runtime.imports.people import Transaction
 from tailorbird.runtime.imports.report import Report
 from tailorbird.runtime.imports.rows import Progress, Rows, ahead, batches, refold_all
+from tailorbird.runtime.imports.settling import UNSETTLED, unsettled
 from tailorbird.runtime.imports.stage import Binds, Staged
 
 __all__ = ["import_contacts"]
@@ -99,6 +100,7 @@ class _Contacts(Rows):
                 self._write(tx, batch)
             position += len(batch)
             self.progress(position, total)
+        self.report.touched = self.report.touched or unsettled(self.store)
         return self.report
 
     def _write(self, tx: Transaction, batch: list[tuple[Any, ...]]) -> None:
@@ -120,6 +122,7 @@ class _Contacts(Rows):
         columns = ("id", "profile", "at", "data", "type", "origin")
         if events and tx.add_events(events, columns, {"received_at": self.now, "source": self.source}):
             refold_all(tx, sorted(changed))
+            tx.set_meta(UNSETTLED, "1")
             self.report.touched = True
 
     def _differences(

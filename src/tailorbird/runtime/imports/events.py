@@ -17,6 +17,7 @@ from tailorbird.runtime.imports.mapping import read_mapping
 from tailorbird.runtime.imports.people import Transaction
 from tailorbird.runtime.imports.report import Report
 from tailorbird.runtime.imports.rows import SEPARATOR, Progress, Rows, ahead, batches, refold_all
+from tailorbird.runtime.imports.settling import UNSETTLED, unsettled
 from tailorbird.runtime.imports.stage import Binds, Staged
 
 __all__ = ["import_events"]
@@ -68,11 +69,13 @@ class _Events(Rows):
         self.place = f"import:events:{key}"
         done = self._progress_so_far()
         if done.get("done"):
+            self.report.touched = unsettled(self.store)
             self.report.already, self.report.duplicates = True, done["loaded"] + done["duplicates"]
             self.report.rejected = done["rejected"]
             return self.report
         self.sort_out(self.bulk, rejected)
         self._load(done, chunk)
+        self.report.touched = self.report.touched or unsettled(self.store)
         return self.report
 
     def _load(self, done: dict[str, Any], chunk: int) -> None:
@@ -99,6 +102,7 @@ class _Events(Rows):
                 self.report.loaded += added
                 self.report.duplicates += len(batch) - added
                 self._remember(tx, after, done=position == rest)
+                tx.set_meta(UNSETTLED, "1")
             self.report.touched = True
             self.progress(before + position, before + rest)
 

@@ -155,6 +155,8 @@ class _Reader:
         return found
 
     def properties(self, given: Any, readings: dict[str, str]) -> tuple[str | None, dict[str, str]]:
+        if isinstance(given, list) and len(given) == 1 and self.is_object(given[0]):
+            return self.column(given[0], "data"), {}
         if given == "*":
             return None, {name: name for name in self.names if name not in self.taken}
         if isinstance(given, str):
@@ -176,7 +178,11 @@ class _Reader:
         return None, {}
 
     def holds_objects(self, name: str) -> bool:
-        return self.nested or re.sub(r"[^a-z0-9]", "", name.lower()) in (*_GUESSES["data"], *_GUESSES["attributes"])
+        return self.nested or self.is_object(name)
+
+    def is_object(self, name: str) -> bool:
+        """Whether a column is called as those that hold all properties are."""
+        return name in self.names and re.sub(r"[^a-z0-9]", "", name.lower()) in (*_GUESSES["data"], *_GUESSES["attributes"])
 
     def consent(self, given: Any) -> dict[str, str]:
         if given is None:

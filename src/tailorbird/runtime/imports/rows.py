@@ -43,6 +43,7 @@ class Rows:
         self, store: Store, staged: Staged, columns: Columns, *, now: int, source: str = "import", region: str | None = None,
         rule: MergeRule = DEFAULT_RULE, progress: Progress | None = None,
     ) -> None:  # fmt: skip
+        self.store = store
         self.bulk: Bulk = store.bulk()
         self.staged = staged
         self.con = staged.con
