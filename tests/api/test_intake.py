@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from api.conftest import Live
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.conftest import Live
 from tailorbird.api.bodies import MAX_BODY
 from tailorbird.api.segment import MAX_BATCH, MAX_CALL
 

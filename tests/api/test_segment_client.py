@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from api.conftest import Live
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from api.conftest import Live
 from tailorbird.api.security import Keyring
 
 with warnings.catch_warnings():

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from tailorbird.api import openapi, problems
 from tailorbird.api.answers import refusal
@@ -26,7 +27,6 @@ from tailorbird.api.routes import actions, definitions, keys, people, questions,
 from tailorbird.api.security import Keyring
 from tailorbird.engine import Engine
 from tailorbird.errors import TailorbirdError
-from tailorbird.runtime.intake import Intake
 from tailorbird.settings import Settings
 
 __all__ = ["create_app"]
@@ -43,7 +43,7 @@ def create_app(engine: Engine | str, settings: Settings | None = None, *, local:
     journal = log or open_log(chosen.log_level)
     metrics = Metrics(opened)
     keyring = Keyring(opened.store)
-    intake = Intake(opened.loop, opened.clock, queue_limit=chosen.queue_limit, unit_limit=chosen.unit_limit)
+    intake = opened.intake()
     background = Background(opened, metrics, journal, keyring.reload)
 
     @asynccontextmanager
@@ -99,12 +99,15 @@ def _refuse_alike(app: FastAPI, metrics: Metrics, log: Log) -> None:
         detail = "; ".join(f"{m['where']}: {m['message']}" for m in mistakes[:5])
         return _respond(problems.problem(422, "invalid_input", detail, mistakes=mistakes))
 
-    def http(_: Request, error: Exception) -> Response:
+    def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
         hint = "/docs lists what there is" if error.status_code in (404, 405) else ""
         found = problems.problem(error.status_code, code, str(error.detail), hint=hint)
-        return _respond(found, dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(sorted(_methods(app, request.url.path)))
+        return _respond(found, headers)
 
     def defect(_: Request, error: Exception) -> Response:
         metrics.faults.labels("api").inc()
@@ -116,6 +119,16 @@ def _refuse_alike(app: FastAPI, metrics: Metrics, log: Log) -> None:
     app.add_exception_handler(ValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, defect)
+
+
+def _methods(app: FastAPI, path: str) -> set[str]:
+    """Return the methods that a path has in all."""
+    scope = {"type": "http", "path": path, "method": ""}
+    found: set[str] = set()
+    for route in app.routes:
+        if route.matches(scope)[0] != Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return found
 
 
 def _respond(found: problems.Problem, headers: dict[str, str] | None = None) -> Response:

@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 
 from tailorbird.api import forms
 from tailorbird.api.answers import Answer, Send, encode, refusal, send_answer
-from tailorbird.api.bodies import MAX_BODY, Disconnected, Receive, UnsupportedEncoding, decode, read_body
+from tailorbird.api.bodies import MAX_BODY, BadRequest, Disconnected, Receive, UnsupportedEncoding, decode, read_body
 from tailorbird.api.guard import Guard
 from tailorbird.api.idempotency import Replies
 from tailorbird.api.logs import Log, fault
@@ -20,9 +20,10 @@ from tailorbird.api.metrics import Metrics
 from tailorbird.api.problems import CONTENT_TYPE, problem
 from tailorbird.api.problems import encode as encode_problem
 from tailorbird.api.segment import CALLS, MAX_BATCH, MAX_CALL
+from tailorbird.api.shapes import instant
 from tailorbird.core.ids import digest
 from tailorbird.engine import Engine
-from tailorbird.errors import InvalidEvent, InvalidInput, TailorbirdError
+from tailorbird.errors import InvalidEvent, InvalidInput, Mistake, TailorbirdError
 from tailorbird.runtime.ingest import Incoming, Receipt
 
 __all__ = ["Front", "Scope", "Take"]
@@ -104,6 +105,7 @@ class Front:
                 encoding = value
             elif name == b"idempotency-key":
                 key = value
+        full = _wants_receipts(scope["query_string"]) if scope["query_string"] and call != "events" else False
         body = await read_body(receive, self._limits.get(call, MAX_CALL), length=length, encoding=encoding)
         read = self._read(call, body)
         if key:
@@ -115,7 +117,7 @@ class Front:
             rejected += receipt.status == "rejected"
         if call == "events":
             return _own_answer(read, receipts, rejected)
-        return _segment_answer(receipts, rejected, read.single, b"receipts=true" in scope["query_string"])
+        return _segment_answer(receipts, rejected, read.single, full)
 
     def _read(self, call: str, body: bytes) -> forms.Reading:
         try:
@@ -132,6 +134,7 @@ class Front:
     # ---- features
 
     async def _features(self, ref: str, query: bytes) -> Answer:
+        _check_address(ref, query)
         names = self._asked.get(query, ...)
         if names is ...:
             names, as_of = self._read_query(query)
@@ -144,8 +147,6 @@ class Front:
         return Answer(encode({"as_of": self._engine.clock.now(), "features": values}))
 
     def _read_query(self, query: bytes) -> tuple[tuple[str, ...] | None, Any]:
-        from tailorbird.engine.refs import read_instant
-
         asked = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
         unknown = sorted(set(asked) - {"names", "as_of"})
         if unknown:
@@ -154,7 +155,7 @@ class Front:
         names = tuple(dict.fromkeys(given)) if "names" in asked else None
         as_of = asked.get("as_of", [""])[-1]
         if as_of:
-            return names, read_instant(as_of, "as_of")
+            return names, instant(as_of, "as_of")
         if len(self._asked) < 10_000:
             self._asked[query] = names
         return names, None
@@ -171,6 +172,7 @@ class Front:
                 status = message["status"]
             await send(message)
 
+        _check_address(scope["path"], scope["query_string"])
         named = dict(scope["headers"])
         body = b""
         if scope["method"] not in ("GET", "HEAD"):
@@ -197,11 +199,18 @@ class Front:
         return refusal(TailorbirdError("something went wrong here; it was logged", hint="try again, or report it"))
 
 
+def _wants_receipts(query: bytes) -> bool:
+    asked = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=100).get("receipts", ["false"])
+    if asked not in (["true"], ["false"]):
+        raise InvalidInput("receipts is not true or false", hint="write ?receipts=true")
+    return asked == ["true"]
+
+
 def _own_answer(read: forms.Reading, receipts: list[Receipt], rejected: int) -> Answer:
-    if not read.single:
+    if not read.single and (not receipts or rejected < len(receipts)):
         return Answer(encode(forms.Receipts(receipts=receipts, rejected=rejected)))
     if rejected:
-        raise _rejected(receipts[0])
+        raise _rejected(receipts[0], of=0 if read.single else rejected)
     return Answer(encode(receipts[0]))
 
 
@@ -217,8 +226,6 @@ def _segment_answer(receipts: list[Receipt], rejected: int, single: bool, full: 
 
 
 def _rejected(receipt: Receipt, of: int = 0) -> InvalidEvent:
-    from tailorbird.errors import Mistake
-
     head = f"all {of} events were rejected; the first: " if of else ""
     told = tuple(Mistake("invalid_event", text) for text in receipt.mistakes)
     return InvalidEvent(head + "; ".join(receipt.mistakes), mistakes=told)
@@ -235,9 +242,25 @@ def _check_kind(body: bytes, kind: bytes) -> None:
         return
     name = kind.partition(b";")[0].strip().lower()
     if name == b"application/json" or name.endswith(b"+json"):
-        decode(_anything, body)
+        value = decode(_anything, body)
+        if b"\\u0000" in body and _has_nul(value):
+            raise InvalidInput("the body has a text with a NUL in it", hint="send text without control characters")
     elif name not in (b"application/yaml", b"text/yaml", b"application/x-yaml"):
         raise UnsupportedEncoding("the body's Content-Type is not known here", hint="send application/json")
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(part) for item in value.items() for part in item)
+    return isinstance(value, list) and any(_has_nul(item) for item in value)
+
+
+def _check_address(path: str, query: bytes) -> None:
+    """Refuse what no database can be asked for."""
+    if "\0" in path or "\ufffd" in path or b"%00" in query:
+        raise BadRequest("the address contains a NUL or is not UTF-8", hint="percent-encode UTF-8 text")
 
 
 def _once(body: bytes, receive: Receive) -> Receive:

@@ -98,10 +98,12 @@ def _short_paths(components: dict[str, Any]) -> dict[str, Any]:
         paths[f"/v1/{call}"] = {
             "post": _post(call, _CALLS[call], "Segment's tracking API; 32 KB at most.", message, done, [full])
         }
-    batch = {
-        "type": "object", "required": ["batch"],
-        "properties": {"batch": {"type": "array", "items": message}, "sentAt": {"type": "string"}, "context": {"type": "object"}},
-    }  # fmt: skip
+    parcel = {
+        "batch": {"type": "array", "items": {"anyOf": [message, {}]}},
+        "sentAt": {"type": ["string", "null"]},
+        "context": {"type": ["object", "null"]},
+    }
+    batch = {"type": "object", "required": ["batch"], "properties": parcel}
     text = "Segment's tracking API; 32 KB a call, 500 KB in all. A bad call is told in `mistakes` and costs no other."
     paths["/v1/batch"] = {"post": _post("batch", "Many calls at once", text, batch, done, [full])}
     paths["/api/v1/profiles/{ref}/features"] = {"get": _features()}
@@ -119,9 +121,10 @@ def _post(name: str, summary: str, text: str, body: Any, answer: Any, parameters
 def _events(event: Any, receipt: Any, receipts: Any) -> dict[str, Any]:
     text = (
         "One event, or a list of at most 10,000. The receipt comes once the event is durable, and carries the profile's "
-        "segments as they are after it. In a list a bad event is told in its receipt and costs no other."
+        "segments as they are after it. In a list a bad event, whatever it is, is told in its receipt and costs no other; a "
+        "list of nothing but bad ones is refused."
     )
-    body = {"anyOf": [event, {"type": "array", "items": event, "maxItems": forms.MAX_EVENTS}]}
+    body = {"anyOf": [event, {"type": "array", "items": {"anyOf": [event, {}]}}]}
     return _post("take_events", "Take events in", text, body, {"anyOf": [receipt, receipts]}, [])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -9,8 +10,10 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict
 
 from tailorbird.api.problems import CONTENT_TYPE, Problem
+from tailorbird.engine.refs import read_instant
+from tailorbird.errors import InvalidInput
 
-__all__ = ["PROBLEMS", "Body", "Instant", "Limit", "Ref", "answers", "reference"]
+__all__ = ["PROBLEMS", "Body", "Instant", "Limit", "Ref", "answers", "cursor", "instant", "reference"]
 
 _TEMPLATE: Final = "#/components/schemas/{name}"
 
@@ -19,6 +22,29 @@ Instant = Annotated[
     str | None, Query(description="ms since 1970, or ISO 8601 text such as 2026-01-31T12:00:00Z; left out: now", max_length=40)
 ]
 Ref = str
+
+
+_FAR: Final = 2**53
+_CURSOR: Final = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?\Z")
+
+
+def cursor(text: str | None, name: str) -> str | None:
+    """Return a cursor that has the form of one; raise ``InvalidInput`` for what no page can have given."""
+    if text is not None and not _CURSOR.match(text):
+        raise InvalidInput(f"{name} {text!r:.60} is not a cursor.", hint="Use the value of next from the page before.")
+    return text
+
+
+def instant(value: int | str | None, name: str) -> int | None:
+    """Return an instant that was asked for in ms, None for none; raise ``InvalidInput`` for nonsense."""
+    if value is None:
+        return None
+    if isinstance(value, str) and not value.isascii():
+        raise InvalidInput(f"{name} is not an instant.", hint="Give ms since 1970, or text such as 2026-01-31T12:00:00Z.")
+    found = read_instant(value, name)
+    if abs(found) > _FAR:
+        raise InvalidInput(f"{name} {found} lies further from 1970 than 285,000 years.", hint="Instants are ms since 1970.")
+    return found
 
 
 class Body(BaseModel):

@@ -10,10 +10,9 @@ from pydantic import Field
 from starlette.responses import Response
 
 from tailorbird.api.answers import Page, reply
-from tailorbird.api.shapes import Body, Limit, answers
+from tailorbird.api.shapes import Body, Limit, answers, cursor, instant
 from tailorbird.core.action import Action, ActionStatus
 from tailorbird.engine import Engine
-from tailorbird.errors import InvalidInput
 
 __all__ = ["ActionView", "router"]
 
@@ -59,7 +58,7 @@ def router(engine: Engine) -> APIRouter:
         """Put an action into the outbox. The same key again gives the action that is there already."""
         action = engine.enqueue(
             body.kind, body.connector, body.payload, key=body.key, profile=body.profile, channel=body.channel,
-            purpose=body.purpose, due=body.due,
+            purpose=body.purpose, due=instant(body.due, "due"),
         )  # fmt: skip
         return reply(_view(action))
 
@@ -70,9 +69,7 @@ def router(engine: Engine) -> APIRouter:
         limit: Limit = 50,
     ) -> Response:
         """Actions in the order of their admission."""
-        if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
-            raise InvalidInput(f"after {after!r:.60} is not a cursor.", hint="Use the value of next from the page before.")
-        found = engine.outbox(status=status, after=int(after or 0), limit=limit)
+        found = engine.outbox(status=status, after=int(cursor(after, "after") or 0), limit=limit)
         following = None if found.next is None else str(found.next)
         return reply(Page(items=tuple(_view(action) for action in found.actions), next=following))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Path
@@ -11,9 +11,8 @@ from starlette.responses import Response
 
 from tailorbird.api.answers import Page, reply
 from tailorbird.api.security import Keyring
-from tailorbird.api.shapes import Body, answers
+from tailorbird.api.shapes import Body, answers, instant
 from tailorbird.engine import Engine
-from tailorbird.engine.refs import read_instant
 
 __all__ = ["KeyView", "Token", "router"]
 
@@ -58,12 +57,12 @@ def router(engine: Engine, keyring: Keyring) -> APIRouter:
     @routes.get("", responses=answers(Page[KeyView], text="Keys"), operation_id="list_keys")
     def list_keys() -> Response:
         """Every key, without secrets."""
-        return reply(Page(items=tuple(msgspec.convert(row, KeyView) for row in keyring.listing())))
+        return reply(Page(items=tuple(_view(row) for row in keyring.listing())))
 
     @routes.post("", responses=answers(Token, text="The token"), operation_id="create_key")
     def create_key(body: NewKey) -> Response:
         """Make a key; as soon as there is one, every request needs one."""
-        expires = None if body.expires_at is None else read_instant(body.expires_at, "expires_at")
+        expires = instant(body.expires_at, "expires_at")
         return reply(Token(keyring.create(body.name, body.scopes, engine.now(), expires_at=expires)))
 
     @routes.post("/{identity}/rotate", responses=answers(Token, text="The new token"), operation_id="rotate_key")
@@ -78,3 +77,7 @@ def router(engine: Engine, keyring: Keyring) -> APIRouter:
         return list_keys()
 
     return routes
+
+
+def _view(row: dict[str, Any]) -> KeyView:
+    return KeyView(**{name: row[name] for name in KeyView.__struct_fields__})

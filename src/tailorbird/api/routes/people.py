@@ -10,15 +10,16 @@ from pydantic import Field
 from starlette.responses import Response
 
 from tailorbird.api.answers import Page, reply
-from tailorbird.api.shapes import Body, Instant, Limit, answers
+from tailorbird.api.shapes import Body, Instant, Limit, answers, cursor, instant
 from tailorbird.engine import Engine, EventView, ProfileView
 from tailorbird.engine.views import MembershipView
-from tailorbird.errors import InvalidInput, NotFound
+from tailorbird.errors import NotFound
+from tailorbird.expr.why import Reason
 from tailorbird.ports import Merge
 from tailorbird.profiles.erase import Erasure
 from tailorbird.runtime.ingest import Receipt
 
-__all__ = ["MergeView", "Removed", "router"]
+__all__ = ["MergeView", "Removed", "WhyView", "router"]
 
 Ref = Annotated[
     str,
@@ -63,6 +64,20 @@ class MergeView(msgspec.Struct, frozen=True, kw_only=True):
     undone_at: int | None = None
 
 
+class WhyView(msgspec.Struct, frozen=True, kw_only=True):
+    """One clause and how it stands: its ``value`` (null: unknown), what was measured, its parts, the latest events behind it.
+
+    ``until`` is when it next changes with no new event; null when it does not.
+    """
+
+    text: str
+    value: Any
+    actual: str | None = None
+    because: tuple[WhyView, ...] = ()
+    events: tuple[EventView, ...] = ()
+    until: int | None = None
+
+
 class Removed(msgspec.Struct, frozen=True, kw_only=True):
     """What was erased: public ids (the profile's and of those merged into it), and how many rows."""
 
@@ -93,9 +108,7 @@ def _looking(routes: APIRouter, engine: Engine) -> None:
                 return reply(Page(items=(engine.profile(ref),)))
             except NotFound:
                 return reply(Page[ProfileView](items=()))
-        if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
-            raise InvalidInput(f"after {after!r:.60} is not a cursor.", hint="Use the value of next from the page before.")
-        found = engine.store.page_profiles(after=int(after or 0), limit=limit + 1, kind=kind)
+        found = engine.store.page_profiles(after=int(cursor(after, "after") or 0), limit=limit + 1, kind=kind)
         shown = found[:limit]
         following = str(shown[-1].key) if len(found) > limit else None
         return reply(Page(items=tuple(engine.profile(p.id) for p in shown), next=following))
@@ -114,7 +127,7 @@ def _looking(routes: APIRouter, engine: Engine) -> None:
         limit: Limit = 50,
     ) -> Response:
         """What happened, newest first."""
-        found = engine.timeline(ref, before=before, limit=limit)
+        found = engine.timeline(ref, before=cursor(before, "before"), limit=limit)
         return reply(Page(items=found.events, next=found.next))
 
     @routes.get(
@@ -126,12 +139,12 @@ def _looking(routes: APIRouter, engine: Engine) -> None:
 
     @routes.get(
         "/profiles/{ref}/why/{segment}",
-        responses=answers(dict[str, Any], text="The condition, clause by clause"),
+        responses=answers(WhyView, text="The condition, clause by clause"),
         operation_id="why",
     )
     def why(ref: Ref, segment: Annotated[str, Path(max_length=200)], as_of: Instant = None) -> Response:
         """Why the profile is in a segment or is not: which clause holds, by which events, until when."""
-        return reply(engine.why(ref, segment, as_of=as_of))
+        return reply(_why(engine.why(ref, segment, as_of=instant(as_of, "as_of"))))
 
     @routes.get("/profiles/{ref}/export", responses=answers(dict[str, Any], text="Everything"), operation_id="export_profile")
     def export_profile(ref: Ref) -> Response:
@@ -190,6 +203,15 @@ def _joining(routes: APIRouter, engine: Engine) -> None:
     def unmerge_profiles(merge: Annotated[str, Path(max_length=100)]) -> Response:
         """Take a merge back: exactly what came from the other profile returns to it."""
         return reply(_views(engine, [engine.unmerge(merge)])[0])
+
+
+def _why(reason: Reason) -> WhyView:
+    events = tuple(
+        EventView(id=e.id, type=e.type, at=e.at, received_at=e.received_at, source=e.source, data=e.data, cause=e.cause)
+        for e in reason.events
+    )
+    because = tuple(_why(part) for part in reason.because)
+    return WhyView(text=reason.text, value=reason.value, actual=reason.actual, because=because, events=events, until=reason.until)
 
 
 def _views(engine: Engine, merges: list[Merge]) -> tuple[MergeView, ...]:

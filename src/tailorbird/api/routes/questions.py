@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from tailorbird.api.answers import reply
-from tailorbird.api.shapes import Body, answers
+from tailorbird.api.shapes import Body, answers, instant
 from tailorbird.engine import Answer, Engine
 from tailorbird.errors import InvalidInput
 from tailorbird.expr.check import resolve, type_of
@@ -55,6 +55,6 @@ def router(engine: Engine) -> APIRouter:
             node = parse(text)
             kind = type_of(resolve(node, engine.loop.catalog.schema, text=text))
             return reply(Understood(expression=to_text(node), type=str(kind), explanation=explain(node), json=to_json(node)))
-        return reply(engine.evaluate(text, profile=body.profile, as_of=body.as_of))
+        return reply(engine.evaluate(text, profile=body.profile, as_of=instant(body.as_of, "as_of")))
 
     return routes

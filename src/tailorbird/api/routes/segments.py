@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from tailorbird.api.answers import Page, reply
-from tailorbird.api.shapes import Body, Instant, Limit, answers
+from tailorbird.api.shapes import Body, Instant, Limit, answers, cursor, instant
 from tailorbird.engine import Engine, MemberView, SegmentView
 from tailorbird.engine.views import FeatureView
 from tailorbird.segments.drift import Drift
@@ -71,7 +71,7 @@ def _looking(routes: APIRouter, engine: Engine) -> None:
         limit: Limit = 50,
     ) -> Response:  # fmt: skip
         """Who is in it, a page at a time."""
-        found = engine.members(segment, after=after, limit=limit)
+        found = engine.members(segment, after=cursor(after, "after"), limit=limit)
         return reply(Page(items=found.members, next=found.next))
 
     @routes.get(
@@ -82,14 +82,16 @@ def _looking(routes: APIRouter, engine: Engine) -> None:
         step: Annotated[str, Query(description="A duration such as 1h, 1d, 1w", max_length=20)] = "1d",
     ) -> Response:  # fmt: skip
         """Size, inflow and outflow over time; by default of the last 30 days."""
-        return reply(Page(items=tuple(engine.history(segment, since=since, until=until, step=step))))
+        return reply(
+            Page(items=tuple(engine.history(segment, since=instant(since, "since"), until=instant(until, "until"), step=step)))
+        )
 
     @routes.get(
         "/segments/{segment}/drift", responses=answers(Drift, text="Index and status by attribute"), operation_id="segment_drift"
     )
     def segment_drift(segment: Segment, baseline: Instant = None) -> Response:
         """Whether its members are still the kind of people they were at the baseline (by default 30 days ago)."""
-        return reply(engine.drift(segment, baseline=baseline))
+        return reply(engine.drift(segment, baseline=instant(baseline, "baseline")))
 
 
 def _listing(routes: APIRouter, engine: Engine) -> None:
