@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from laws.scripts import FOREVER, actions_of, fresh, log_of, make_script, people_of, play, wrong_members
 
 SEEDS = range(5)
