@@ -97,7 +97,9 @@ class TailorbirdError(Exception):
         self.mistakes = mistakes
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+        if not self.hint:
+            return self.message
+        return f"{self.message}{' ' if self.message.endswith(('.', '!', '?', ':')) else '; '}{self.hint}"
 
 
 class InvalidInput(TailorbirdError):

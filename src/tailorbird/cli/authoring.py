@@ -9,12 +9,15 @@ import typer
 
 from tailorbird.cli.output import Output, instant_text, value_text
 from tailorbird.cli.session import Session
+from tailorbird.core.definition import Kind, Status
 
 __all__ = ["add_to"]
 
 PATH = Annotated[Path, typer.Argument(help="A YAML or JSON file, or a folder of them.", exists=True)]
 KIND = Annotated[str, typer.Argument(help="segment, feature, feature_view, attribute, subscription, gate or merge_rule.")]
 NAME = Annotated[str, typer.Argument(help="Its name.")]
+OF_KIND = Annotated[Kind | None, typer.Option("--kind", help="Only of this kind.")]
+WITH_STATUS = Annotated[Status | None, typer.Option("--status", help="Only with this status.")]
 
 
 def apply(
@@ -41,11 +44,7 @@ def check(context: typer.Context, path: PATH) -> None:
         session.output.say("all right: " + _counted(done, "to activate", "to store", "to archive"))
 
 
-def definitions(
-    context: typer.Context,
-    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
-    status: Annotated[str | None, typer.Option(help="Only with this status.")] = None,
-) -> None:
+def definitions(context: typer.Context, kind: OF_KIND = None, status: WITH_STATUS = None) -> None:
     """List definitions with their status, freshness and last error."""
     session: Session = context.obj
     with session.engine() as engine:
@@ -125,11 +124,7 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(help="Definitions: list, activate, rollback, archive.", invoke_without_command=True)
 
     @group.callback()
-    def _listing(
-        context: typer.Context,
-        kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
-        status: Annotated[str | None, typer.Option(help="Only with this status.")] = None,
-    ) -> None:
+    def _listing(context: typer.Context, kind: OF_KIND = None, status: WITH_STATUS = None) -> None:
         """List definitions, or do something with one."""
         if context.invoked_subcommand is None:
             definitions(context, kind, status)

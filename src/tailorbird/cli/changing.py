@@ -1,11 +1,13 @@
-"""Commands that change people: tag, consent, merge, unmerge, forget."""
+"""Commands that change people: tag, consent, merge, merges, unmerge, forget."""
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
+from tailorbird.cli.output import instant_text
 from tailorbird.cli.session import Session
 from tailorbird.errors import InvalidInput
 
@@ -22,7 +24,9 @@ def tag(
     session: Session = context.obj
     with session.engine() as engine:
         (engine.untag if remove else engine.tag)(ref, *tags)
-        session.output.say(f"tags: {', '.join(engine.profile(ref).tags) or 'none'}")
+        tags_now = engine.profile(ref).tags
+    if not session.output.data({"tags": tags_now}):
+        session.output.say(f"tags: {', '.join(tags_now) or 'none'}")
 
 
 def consent(
@@ -37,8 +41,10 @@ def consent(
     with session.engine() as engine:
         evidence = {"method": "cli", "text": proof} if proof else None
         engine.consent(ref, channel, purpose, not withdraw, explicit=explicit, proof=evidence)
-        given = engine.profile(ref).consents.get(f"{channel}/{purpose}", False)
-    session.output.say(f"{channel}/{purpose}: {'given' if given else 'not given'}")
+        consents = engine.profile(ref).consents
+    if not session.output.data({"consents": consents}):
+        given = consents.get(f"{channel}/{purpose}", False)
+        session.output.say(f"{channel}/{purpose}: {'given' if given else 'not given'}")
 
 
 def merge(context: typer.Context, winner: REF, loser: REF, reason: Annotated[str, typer.Option()] = "by hand") -> None:
@@ -48,6 +54,29 @@ def merge(context: typer.Context, winner: REF, loser: REF, reason: Annotated[str
         done = engine.merge(winner, loser, reason=reason)
     if not session.output.data(done):
         session.output.say(f"merged; undo with: tailorbird unmerge {done.id}")
+
+
+def merges(context: typer.Context, ref: REF) -> None:
+    """List the merges that a profile took part in."""
+    session: Session = context.obj
+    with session.engine() as engine:
+        found = engine.merges(ref)
+        people = engine.store.profiles(sorted({key for merge in found for key in (merge.winner, merge.loser)}))
+    shown = [
+        {
+            "id": m.id,
+            "winner": people[m.winner].id,
+            "loser": people[m.loser].id,
+            "at": m.at,
+            "reason": m.reason,
+            "undone_at": m.undone_at,
+        }
+        for m in found
+    ]
+    if session.output.data(shown):
+        return
+    rows = [(m["id"], m["winner"], m["loser"], instant_text(m["at"]), m["reason"], instant_text(m["undone_at"])) for m in shown]
+    session.output.table(("merge", "winner", "loser", "at", "reason", "undone"), rows)
 
 
 def unmerge(context: typer.Context, merge_id: Annotated[str, typer.Argument()]) -> None:
@@ -62,6 +91,8 @@ def unmerge(context: typer.Context, merge_id: Annotated[str, typer.Argument()]) 
 def forget(context: typer.Context, ref: REF, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Erase a person everywhere, for good."""
     session: Session = context.obj
+    if not yes and (session.output.json or not sys.stdin.isatty()):
+        raise InvalidInput("Nothing was erased: there is nobody to ask.", hint="Say --yes if you are sure.")
     if not yes and not typer.confirm(f"Erase {ref} and everything known about them, for good?"):
         raise InvalidInput("Nothing was erased.")
     with session.engine() as engine:
@@ -72,5 +103,5 @@ def forget(context: typer.Context, ref: REF, yes: Annotated[bool, typer.Option("
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (tag, consent, merge, unmerge, forget):
+    for command in (tag, consent, merge, merges, unmerge, forget):
         app.command()(command)

@@ -44,10 +44,10 @@ def identify(context: typer.Context, attributes: PAIRS = None, profile: PROFILE 
     """Set attributes of a person, and join the identifiers that are given."""
     session: Session = context.obj
     _need(profile)
-    others = {kind: str(value) for kind, value in assignments(also or [], "identifier").items()}
+    others = {kind: str(value) for kind, value in assignments(also or [], "an identifier").items()}
     with session.engine() as engine:
         receipt = engine.identify(
-            profile, attributes=assignments(attributes or [], "attribute"), identifiers=others, at=at, id=id, source="cli"
+            profile, attributes=assignments(attributes or [], "an attribute"), identifiers=others, at=at, id=id, source="cli"
         )
     _show_receipt(session.output, receipt)
 

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: list[str], output: Output) -> int:
     try:
         # For people typer itself tells wrong usage, in a frame; programs get it as JSON.
-        done = app(arguments, standalone_mode=not output.json)
+        done = app(arguments, prog_name="tailorbird", standalone_mode=not output.json)
         return done if isinstance(done, int) else 0
     except TailorbirdError as error:
         return fail(error, output)

@@ -60,6 +60,10 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c in "\n\t" or not _steers(c) else f"\\x{ord(c):02x}" for c in text)
 
 
+def _line(text: str) -> str:
+    return printable(" ".join(text.split("\n")) if "\n" in text else text)
+
+
 def _steers(character: str) -> bool:
     return character < " " or "\x7f" <= character <= "\x9f"
 
@@ -97,7 +101,9 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        cells = [["" if c is None else printable(c if isinstance(c, str) else value_text(c)) for c in row] for row in rows]
+        cells = [
+            ["" if cell is None else _line(cell if isinstance(cell, str) else value_text(cell)) for cell in row] for row in rows
+        ]
         if not cells:
             self.note("none")
             return

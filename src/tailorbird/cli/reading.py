@@ -10,6 +10,7 @@ import typer
 
 from tailorbird.cli.output import instant_text, json_text, value_text
 from tailorbird.cli.session import Session
+from tailorbird.core.action import ActionStatus
 
 __all__ = ["add_to"]
 
@@ -112,7 +113,7 @@ def features(
 
 
 def outbox(
-    context: typer.Context, status: Annotated[str | None, typer.Option(help="pending, sending, sent, refused or dead.")] = None,
+    context: typer.Context, status: Annotated[ActionStatus | None, typer.Option(help="Only with this status.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     requeue: Annotated[str | None, typer.Option(help="Try the action with this key again.")] = None,
 ) -> None:  # fmt: skip

@@ -92,22 +92,29 @@ def drift(
     if session.output.data(found):
         return
     session.output.say(f"{name}: {found.status}")
-    rows = [(item.name, "" if item.psi is None else f"{item.psi:.3f}", str(item.status)) for item in found.items]
-    session.output.table(("attribute or feature", "PSI", "status"), rows, numbers=("PSI",))
+    rows = [
+        (i.name, "" if i.psi is None else f"{i.psi:.3f}", "" if i.psi is None else f"{i.chance:.3f}", str(i.status))
+        for i in found.items
+    ]
+    session.output.table(("attribute or feature", "PSI", "by chance", "status"), rows, numbers=("PSI", "by chance"))
 
 
 def add(context: typer.Context, name: NAME, refs: REFS) -> None:
     """Put people into a segment that is kept by hand."""
     session: Session = context.obj
     with session.engine() as engine:
-        session.output.say(f"{value_text(engine.add_members(name, refs))} added")
+        count = engine.add_members(name, refs)
+    if not session.output.data({"added": count}):
+        session.output.say(f"{value_text(count)} added")
 
 
 def remove(context: typer.Context, name: NAME, refs: REFS) -> None:
     """Take people out of a segment that is kept by hand."""
     session: Session = context.obj
     with session.engine() as engine:
-        session.output.say(f"{value_text(engine.remove_members(name, refs))} removed")
+        count = engine.remove_members(name, refs)
+    if not session.output.data({"removed": count}):
+        session.output.say(f"{value_text(count)} removed")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -22,7 +23,8 @@ __all__ = ["add_to"]
 HOST = Annotated[str | None, typer.Option(help="Address to listen on; anything but loopback needs API keys.")]
 PORT = Annotated[int | None, typer.Option(help="Port to listen on.", min=0, max=65535)]
 
-_LOADED = "demo"
+_LOADED: Final = "demo"
+_BEGUN: Final = "demo.begun"
 
 
 def serve(context: typer.Context, host: HOST = None, port: PORT = None) -> None:
@@ -43,7 +45,7 @@ def demo(
     with session.engine() as engine:
         _load_shop(session, engine, profiles)
         person, segment = _somebody(engine)
-    database = f"-d {session.url} " if session.url else ""
+    database = f"-d {shlex.quote(session.url)} " if session.url else ""
     lines = (
         f"tailorbird {database}segments",
         f"tailorbird {database}why {person} {segment}",
@@ -51,7 +53,7 @@ def demo(
     )
     if then_serve:
         _serve(session, host, port, lines)
-    else:
+    elif not session.output.data({"database": session.database, "try": lines}):
         session.output.say("Try:\n" + "\n".join(f"  {line}" for line in lines))
 
 
@@ -67,19 +69,25 @@ def _load_shop(session: Session, engine: Engine, profiles: int) -> None:
     if loaded is not None:
         session.output.note(f"the demonstration shop is loaded already (up to {instant_text(int(loaded))} UTC)")
         return
-    if engine.store.count_profiles():
+    begun = engine.store.get_meta(_BEGUN)
+    if begun is None and engine.store.count_profiles():
         raise InvalidInput(
             "This database has people in it already.", hint="Name an empty one: tailorbird --database demo.db demo"
         )
-    end = engine.now()
+    # Loading that was interrupted goes on with the same shop: the same end and size give the same files.
+    end, people = (engine.now(), profiles) if begun is None else (int(part) for part in begun.split())
+    engine.store.set_meta(_BEGUN, f"{end} {people}")
     with tempfile.TemporaryDirectory() as folder:
         session.output.note("making up a shop …")
-        for file in write_files(Path(folder), end, profiles=profiles):
+        files = write_files(Path(folder), end, profiles=people)
+        for file in files:
             with session.output.progress(f"loading {file.path.stem}") as progress:
                 engine.import_events(file.path, dict(file.mapping), progress=progress)
     session.output.note("activating segments and features …")
     engine.apply(DEFINITIONS)
     engine.store.set_meta(_LOADED, str(end))
+    events, found = sum(file.rows for file in files), len(engine.segments())
+    session.output.note(f"loaded {value_text(people)} people, {value_text(events)} events and {found} segments")
 
 
 def _somebody(engine: Engine) -> tuple[str, str]:
@@ -93,15 +101,18 @@ def _somebody(engine: Engine) -> tuple[str, str]:
 def _serve(session: Session, host: str | None, port: int | None, lines: tuple[str, ...]) -> None:
     from tailorbird.api.server import serve as serve_api
 
-    chosen_host, _, chosen_port = session.settings.listen.rpartition(":")
-    chosen_host, number = host or chosen_host, int(chosen_port) if port is None else port
+    listen, _, place = session.settings.listen.rpartition(":")
+    if not listen or not place.isdecimal():
+        raise InvalidInput(f"TAILORBIRD_LISTEN {session.settings.listen!r:.60} is not host:port.", hint="Such as 127.0.0.1:8321.")
+    chosen, number = (host or listen).strip("[]"), int(place) if port is None else port
+    shown = f"[{chosen}]" if ":" in chosen else chosen
 
     def ready() -> None:
-        session.output.say(f"\nTailorbird is running. Open http://{chosen_host}:{number}/  (stop with Ctrl-C)")
+        session.output.say(f"\nTailorbird is running. Open http://{shown}:{number}/  (stop with Ctrl-C)")
         if lines:
             session.output.say("In another terminal, try:\n" + "\n".join(f"  {line}" for line in lines))
 
-    serve_api(session.database, host=chosen_host, port=number, ready=ready)
+    serve_api(session.database, host=chosen, port=number, settings=session.settings, ready=ready)
 
 
 def create_key(
@@ -163,7 +174,8 @@ def revoke_key(context: typer.Context, id: Annotated[str, typer.Argument()]) -> 
     session: Session = context.obj
     with session.engine() as engine:
         Keyring(engine.store).revoke(id, engine.now())
-    session.output.say("revoked")
+    if not session.output.data({"revoked": id}):
+        session.output.say("revoked")
 
 
 def replay(context: typer.Context, into: Annotated[str, typer.Argument(help="An empty database.")]) -> None:
@@ -172,7 +184,9 @@ def replay(context: typer.Context, into: Annotated[str, typer.Argument(help="An 
     with session.engine() as engine:
         copy = engine.replay(into)
         try:
-            session.output.say(f"replayed into {into}: {value_text(copy.store.count_profiles())} profiles")
+            people = copy.store.count_profiles()
+            if not session.output.data({"database": into, "profiles": people}):
+                session.output.say(f"replayed into {into}: {value_text(people)} profiles")
         finally:
             copy.close()
 

@@ -68,7 +68,7 @@ def fail(error: TailorbirdError, output: Output) -> int:
     return 2 if error.status >= 500 else 1
 
 
-def assignments(pairs: Sequence[str], what: str = "value") -> dict[str, Any]:
+def assignments(pairs: Sequence[str], what: str = "a value") -> dict[str, Any]:
     """Read ``name=value`` arguments: values that are JSON numbers, true, false, null, lists or objects are those, others text.
 
     >>> assignments(["total=42", "plan=pro", "zip=\\"01234\\""])
@@ -78,7 +78,7 @@ def assignments(pairs: Sequence[str], what: str = "value") -> dict[str, Any]:
     for pair in pairs:
         name, mark, value = pair.partition("=")
         if not mark or not name:
-            raise InvalidInput(f"{pair!r:.80} is not a {what}.", hint="Write name=value.")
+            raise InvalidInput(f"{pair!r:.80} is not {what}.", hint="Write name=value.")
         try:
             found[name] = msgspec.json.decode(value)
         except msgspec.DecodeError:

@@ -33,7 +33,7 @@ from tailorbird.features.values import choose, values_as_of, wire
 from tailorbird.profiles.fold import FACTS
 from tailorbird.runtime.cache import Entry
 from tailorbird.segments.drift import Drift, drift
-from tailorbird.segments.preview import name_of, population
+from tailorbird.segments.preview import people, population
 
 if TYPE_CHECKING:
     from tailorbird.expr.why import Reason
@@ -242,9 +242,11 @@ def members(parts: Parts, segment: str, *, after: str | None, limit: int) -> Mem
         raise InvalidInput(f"after {after!r:.60} is not a cursor.", hint="Use the value of next from the page before.")
     rows = parts.store.members(segment, after=int(after or 0), limit=limit + 1)
     shown = rows[:limit]
-    profiles = parts.store.profiles([row.profile for row in shown])
+    keys = [row.profile for row in shown]
+    profiles = parts.store.profiles(keys)
+    names = {person.id: person.name for person in people(parts.store, keys)}
     views = tuple(
-        MemberView(profiles[row.profile].id, name_of(profiles[row.profile]), row.entered_at, row.version)
+        MemberView(profiles[row.profile].id, names[profiles[row.profile].id], row.entered_at, row.version)
         for row in shown
         if row.profile in profiles
     )
