@@ -273,6 +273,20 @@ def test_merged_and_other_kinds_are_left_out(engine: Engine) -> None:
     assert engine.run(compile_wakes(always, T, engine.dialect)) == []
 
 
+def test_a_duration_that_will_grow_beyond_all_bounds_is_looked_at_then(engine: Engine) -> None:
+    events = [event(1, "a", {})]
+    engine.load([(1, "person", 77, None)], events)
+    grown = n.IsKnown(n.Arith("*", n.Literal(1e6, Type.NUMBER), n.TimeSince("a")))
+    ((_, due),) = engine.run(compile_wakes(grown, T + 1, engine.dialect))
+    last = T + 2**53 // 10**6
+    assert evaluate(grown, History(77, events), last) is True
+    assert evaluate(grown, History(77, events), last + 1) is False
+    assert last - 1_000 < due <= last + 1
+    shrunk = n.IsKnown(n.Arith("+", n.Literal(2**53, Type.DURATION), n.Arith("-", n.Literal(T + 9, Type.TIME), n.Now())))
+    ((_, due),) = engine.run(compile_wakes(shrunk, T + 1, engine.dialect))
+    assert T + 1 < due <= T + 9
+
+
 def test_a_source_may_offer_columns_instead_of_json(engine: Engine) -> None:
     engine.load([(7, "person", 1, None)], [event(1, "a", {"n": 1}, profile=7), event(2, "a", {"n": 5}, profile=7)])
     source = Source(

@@ -10,6 +10,7 @@ from typing import Final
 
 from tailorbird.expr import nodes as n
 from tailorbird.expr.calendar import next_boundary
+from tailorbird.expr.scalar import LARGEST_SPAN
 from tailorbird.expr.sql.columns import Column
 from tailorbird.expr.sql.compile import Statement
 from tailorbird.expr.sql.past import changes, varies
@@ -102,6 +103,8 @@ class _Dues:
             case n.In():
                 for option in node.options:
                     self._crossing(n.Compare("=", node.item, option))
+            case n.Arith():
+                self._limit(node)
             case n.Call():
                 self._steps(node)
         for child in n.children(node):
@@ -141,6 +144,25 @@ class _Dues:
         else:
             apart = n.Arith("/", apart, _MILLISECOND)
         self._walk(apart, _minus(_ZERO, apart), low, high, slack)
+
+    def _limit(self, node: n.Arith) -> None:
+        """A time or a duration that moves far enough becomes unknown, or known again."""
+        value = self._frame.compile(node)
+        if not varies(node) or value.type is Type.NUMBER or value.big < LARGEST_SPAN:
+            return
+        line = _line(node)
+        free = n.Arith(node.op, self._as_number(node.left), self._as_number(node.right))  # a double knows no such limit
+        slack = _plus(line.slack, n.Arith("*", n.Call("abs", (free,)), _ROUNDING))
+        for limit in (float(-LARGEST_SPAN), float(LARGEST_SPAN)):
+            apart = n.Arith("-", free, _number(limit))
+            self._walk(apart, _minus(_ZERO, apart), line.low, line.high, slack)
+
+    def _as_number(self, node: n.Node) -> n.Node:
+        """Return a value in ms as a number; an instant counts from 1970."""
+        type = self._frame.compile(node).type
+        if type is Type.TIME:
+            node = n.Arith("-", node, n.Literal(0, Type.TIME))
+        return node if type is Type.NUMBER else n.Arith("/", node, _MILLISECOND)
 
     def _walk(self, down: n.Node, up: n.Node, low: n.Node, high: n.Node, slack: n.Node) -> None:
         """Add when a value has walked ``down`` at the speed ``-low``, or ``up`` at the speed ``high``, of those distances
