@@ -33,6 +33,7 @@ from tailorbird.ports import Merge, Store
 from tailorbird.profiles import erase
 from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.gate import Gate, parse_guard
+from tailorbird.runtime.imports.settling import settled, unsettled
 from tailorbird.runtime.ingest import Incoming, Receipt
 from tailorbird.runtime.intake import Intake
 from tailorbird.runtime.loop import Loop
@@ -75,6 +76,10 @@ class Engine:
         self._guarded: tuple[object, Gate] | None = None
         self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings)
         self._reader = asking.Reader(self.parts)
+        if unsettled(store):  # an import was interrupted before memberships had followed
+            authoring.recompute(self.parts, self.now())
+            settled(store)
+            self.loop.refresh()
 
     # ---- life
 
@@ -344,6 +349,7 @@ class Engine:
                 )
                 if report.touched:
                     authoring.recompute(self.parts, now)
+                    settled(self.store)
             finally:
                 self.loop.last = max(self.loop.last, now)
                 self.loop.refresh()

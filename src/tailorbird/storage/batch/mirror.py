@@ -20,9 +20,9 @@ from tailorbird.storage.batch.shred import NULLS, PRESENT, Key, column_name, rea
 
 __all__ = ["Mirror"]
 
-_CHUNK: Final = 1_000_000  # events in a file written at once
+_CHUNK: Final = 250_000  # events taken apart at once
 _TAIL: Final = 20_000  # events and profiles kept in memory before they become a file
-_SMALL: Final = 400_000  # files below this are joined
+_SMALL: Final = 300_000  # files below this are joined
 _MANY: Final = 8  # so many of them at a time
 _PEOPLE: Final = 200_000  # profiles whose attributes are gathered at a time
 _FOREVER: Final = 2**62
@@ -181,6 +181,7 @@ class Mirror:
             self._put("SELECT * FROM shredded", chunk)
             self.con.execute("DROP TABLE raw; DROP TABLE shredded")
             self._manifest.events.append(chunk)
+            files.save(self._folder, self._manifest)  # so that an interruption costs one file
 
     def _append_people(self, last: int) -> None:
         after = self._manifest.key()
@@ -193,23 +194,26 @@ class Mirror:
         self._manifest.people.append(chunk)
 
     def _join_small(self) -> None:
-        """Join the last files when many of them are small."""
-        for chunks, order in ((self._manifest.events, "type, origin, moment, seq"), (self._manifest.people, "key")):
-            small: list[Chunk] = []
-            while chunks and chunks[-1].rows < _SMALL:
-                small.insert(0, chunks.pop())
-            if len(small) < _MANY:
-                chunks.extend(small)
-                continue
-            columns = list(dict.fromkeys((kind, tuple(path)) for c in small for kind, path in c.columns))
-            what = "events" if chunks is self._manifest.events else "people"
-            joined = Chunk(
-                file=self._manifest.name(what), first=small[0].first, last=small[-1].last, rows=sum(c.rows for c in small), size=0,
-                mark=small[-1].mark, columns=[(kind, list(path)) for kind, path in columns],
-                leftovers=any(c.leftovers for c in small), news=max(c.news for c in small),
-            )  # fmt: skip
-            self._put(f"SELECT * FROM {self._files(c.file for c in small)} ORDER BY {order}", joined)
-            chunks.append(joined)
+        """Join small files, some at a time, once there are many."""
+        for chunks, what in ((self._manifest.events, "events"), (self._manifest.people, "people")):
+            first = len(chunks)
+            while first and chunks[first - 1].rows < _SMALL:
+                first -= 1
+            while len(chunks) - first >= _MANY:
+                chunks[first : first + _MANY] = [self._joined(chunks[first : first + _MANY], what)]
+                first += 1
+
+    def _joined(self, small: Sequence[Chunk], what: str) -> Chunk:
+        """Write one file in the place of several."""
+        columns = dict.fromkeys((kind, tuple(path)) for c in small for kind, path in c.columns)
+        joined = Chunk(
+            file=self._manifest.name(what), first=small[0].first, last=small[-1].last, rows=sum(c.rows for c in small), size=0,
+            mark=small[-1].mark, columns=[(kind, list(path)) for kind, path in columns],
+            leftovers=any(c.leftovers for c in small), news=max(c.news for c in small),
+        )  # fmt: skip
+        order = "type, origin, moment, seq" if what == "events" else "key"
+        self._put(f"SELECT * FROM {self._files(c.file for c in small)} ORDER BY {order}", joined)
+        return joined
 
     def _leave_out(self, keys: Sequence[int]) -> None:
         """Rewrite the files that mention one of these profiles."""
