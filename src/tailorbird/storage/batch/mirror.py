@@ -111,7 +111,9 @@ class Mirror:
             return
         state = self._record.state()
         self._manifest = files.load(self._folder)
-        if self._amiss(state) or self._behind(state) or self._erased():
+        # Whoever erases tells us, or changes the files; that somebody died in between is looked for once.
+        unsure = self._seen == () and self._erased()
+        if self._amiss(state) or self._behind(state) or unsure:
             with files.locked(self._folder):
                 self._manifest = files.load(self._folder)
                 self._bring_up(state)
@@ -323,8 +325,11 @@ class Mirror:
             return _FOREVER  # an attribute that it has no column for
         self.con.execute("CREATE OR REPLACE TABLE dirty (key BIGINT)")
         self.con.execute("INSERT INTO dirty SELECT unnest(CAST(? AS BIGINT[]))", [sorted(moved)])
+        later = self._union([c.file for c in self._manifest.events if c.last > snapshot.seq], "tail")
         self.con.execute(
-            "INSERT INTO dirty SELECT DISTINCT profile FROM events_now WHERE seq > ? AND type = 'profile.updated'", [snapshot.seq]
+            f"INSERT INTO dirty SELECT DISTINCT coalesce(m.root, c.origin) FROM {later} c LEFT JOIN remap m ON m.origin = c.origin "
+            "WHERE c.seq > ? AND c.type = 'profile.updated'",
+            [snapshot.seq],
         )
         self.con.execute("INSERT INTO dirty SELECT key FROM people_bare WHERE key > ?", [snapshot.key])
         self.con.execute("CREATE OR REPLACE TABLE dirty AS SELECT DISTINCT key FROM dirty")

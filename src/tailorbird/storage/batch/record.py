@@ -54,7 +54,7 @@ class Record:
 
     def people_up_to(self, key: int) -> int:
         """Return how many profiles have a key up to this one."""
-        return int(self._raw.execute("SELECT count(*) FROM profile WHERE key <= ?", (key,)).fetchone()[0])
+        return int(self._raw.execute("SELECT count(*) FROM profile INDEXED BY profile_id WHERE key <= ?", (key,)).fetchone()[0])
 
     def among(self, keys: Sequence[int]) -> set[int]:
         """Return which of these profiles there are."""
@@ -65,7 +65,7 @@ class Record:
 
     def keys_up_to(self, key: int) -> list[int]:
         """Return the keys of the profiles up to this one."""
-        return [row[0] for row in self._raw.execute("SELECT key FROM profile WHERE key <= ?", (key,))]
+        return [row[0] for row in self._raw.execute("SELECT key FROM profile INDEXED BY profile_id WHERE key <= ?", (key,))]
 
     def write_events(self, path: Path, after: int, last: int) -> int:
         """Write the events with a seq in (after, last] to a file, fields between unit separators; return how many."""
