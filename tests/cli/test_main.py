@@ -21,7 +21,7 @@ SLOW_TO_LOAD = (
     "httpx2",
     "structlog",
     "fastapi",
-    "pydantic",
+    "pydantic_settings",  # typer itself needs pydantic
     "phonenumbers",
     "email_validator",
     "rich",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tailorbird.cli.output import instant_text
+from tailorbird.cli.output import instant_text, plain
 from tailorbird.cli.session import Session
 from tailorbird.errors import InvalidInput
 
@@ -62,21 +62,14 @@ def merges(context: typer.Context, ref: REF) -> None:
     with session.engine() as engine:
         found = engine.merges(ref)
         people = engine.store.profiles(sorted({key for merge in found for key in (merge.winner, merge.loser)}))
-    shown = [
-        {
-            "id": m.id,
-            "winner": people[m.winner].id,
-            "loser": people[m.loser].id,
-            "at": m.at,
-            "reason": m.reason,
-            "undone_at": m.undone_at,
-        }
-        for m in found
-    ]
-    if session.output.data(shown):
-        return
-    rows = [(m["id"], m["winner"], m["loser"], instant_text(m["at"]), m["reason"], instant_text(m["undone_at"])) for m in shown]
-    session.output.table(("merge", "winner", "loser", "at", "reason", "undone"), rows)
+    names = {key: profile.id for key, profile in people.items()}
+    shown = [{**plain(m), "winner": names.get(m.winner), "loser": names.get(m.loser)} for m in found]
+    if not session.output.data(shown):
+        rows = [
+            (m.id, names.get(m.winner), names.get(m.loser), instant_text(m.at), m.reason, instant_text(m.undone_at))
+            for m in found
+        ]
+        session.output.table(("merge", "winner", "loser", "at", "reason", "undone"), rows)
 
 
 def unmerge(context: typer.Context, merge_id: Annotated[str, typer.Argument()]) -> None:
