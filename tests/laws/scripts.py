@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from tailorbird.core.context import DAY, HOUR, MINUTE, ManualClock
@@ -108,10 +109,8 @@ def play(engine: Engine, script: Sequence[Step], *, together: bool = True) -> li
     """Do what the script says; ``together`` takes batches in one call, else event by event. Return all receipts."""
     receipts: list[Receipt] = []
     for verb, given in script:
-        try:
+        with suppress(TailorbirdError):  # such as archiving what is not there: the script does not know
             receipts += _do(engine, verb, given, together)
-        except TailorbirdError:
-            pass  # such as archiving what is not there: the script does not know
     return receipts
 
 
