@@ -287,7 +287,7 @@ def test_health_and_metrics_tell_numbers_and_no_names(people: Live) -> None:
     assert 'tailorbird_segment_members{segment="keen"} 1.0' in text
     assert 'tailorbird_intake_events_total{call="events",status="accepted"} 4.0' in text
     assert 'tailorbird_outbox_actions{status="dead"} 0.0' in text
-    assert "tailorbird_request_seconds_bucket" in text and "ann" not in text
+    assert "tailorbird_request_seconds_bucket" in text and "tailorbird_refusals" in text and "ann" not in text
 
 
 def test_definitions_of_the_fixture_are_all_live(shop: Live) -> None:

@@ -56,12 +56,7 @@ class Front:
         self._calls = {f"/v1/{call}": call for call in (*CALLS, "batch")} | {"/api/v1/events": "events"}
         self._limits = {"batch": MAX_BATCH, "events": MAX_BODY}
         self._asked: dict[bytes, tuple[str, ...] | None] = {b"": None}
-        self._counters = {
-            (call, status): metrics.events.labels(call, status)
-            for call in self._calls.values()
-            for status in ("accepted", "duplicate", "rejected")
-        }
-        self._timing = {route: metrics.seconds.labels(route) for route in ("intake", "features", "api")}
+        self._seconds = metrics.seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,7 +76,7 @@ class Front:
                 answer = await self._features(ref, scope["query_string"]) if method == "GET" else _not_allowed(b"GET")
             else:
                 await self._pass(scope, receive, send, caller)
-                self._timing[route].observe(perf_counter() - started)
+                self._seconds[route].add(perf_counter() - started)
                 return
         except TailorbirdError as error:
             answer = refusal(error, status=400 if error.status == 422 and path.startswith("/v1/") else None)
@@ -91,8 +86,8 @@ class Front:
             answer = self._fault(route, error)
         await send_answer(send, answer)
         if answer.status >= 400:
-            self._metrics.answers.labels(route, f"{answer.status // 100}xx").inc()
-        self._timing[route].observe(perf_counter() - started)
+            self._metrics.answered(route, answer.status)
+        self._seconds[route].add(perf_counter() - started)
 
     # ---- events
 
@@ -111,10 +106,11 @@ class Front:
         if key:
             read.name("k" + digest("request", call, key.decode("latin-1")))
         receipts = read.receipts(await self._take(read.good) if read.good else [])
-        rejected = 0
+        counts = self._metrics.events[call]
+        rejected = -counts["rejected"]
         for receipt in receipts:
-            self._counters[call, receipt.status].inc()
-            rejected += receipt.status == "rejected"
+            counts[receipt.status] += 1
+        rejected += counts["rejected"]
         if call == "events":
             return _own_answer(read, receipts, rejected)
         return _segment_answer(receipts, rejected, read.single, full)
@@ -128,21 +124,22 @@ class Front:
                 return forms.read_batch(body, now, self._region)
             return forms.read_call(call, body, now, self._region)
         except TailorbirdError:
-            self._counters[call, "rejected"].inc()
+            self._metrics.events[call]["rejected"] += 1
             raise
 
     # ---- features
 
     async def _features(self, ref: str, query: bytes) -> Answer:
-        _check_address(ref, query)
         names = self._asked.get(query, ...)
         if names is ...:
+            _check_address(ref, query)
             names, as_of = self._read_query(query)
             if as_of is not None:
                 past = await run_sync(lambda: self._engine.features(ref, names, as_of=as_of))
                 return Answer(encode({"as_of": as_of, "features": past}))
         values = self._engine.read_features(ref, names, warm=True)
         if values is None:
+            _check_address(ref, query)
             values = await run_sync(self._engine.read_features, ref, names)
         return Answer(encode({"as_of": self._engine.clock.now(), "features": values}))
 
@@ -191,7 +188,7 @@ class Front:
             if not status:  # a defect is answered and logged where it is caught, and raised all the same
                 raise
         if status >= 400:
-            self._metrics.answers.labels("api", f"{status // 100}xx").inc()
+            self._metrics.answered("api", status)
 
     def _fault(self, route: str, error: Exception) -> Answer:
         self._metrics.faults.labels(route).inc()

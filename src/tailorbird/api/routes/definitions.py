@@ -30,7 +30,7 @@ _EXAMPLE = [{"kind": "segment", "name": "hot_lead", "when": 'count(page.viewed w
 class Documents(Body):
     """Definitions as JSON; YAML text can be sent instead, with ``Content-Type: application/yaml``."""
 
-    definitions: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=10_000, examples=[_EXAMPLE])]
+    definitions: Annotated[list[dict[str, Any]], Field(min_length=1, examples=[_EXAMPLE])]
 
 
 class Version(Body):

@@ -1,0 +1,235 @@
+"""Over HTTP: durable intake with 50 live segments, reads of 32 features, memory; a real server in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from _load import Load, drive, request
+from _report import report
+from incremental import FEATURES, MIX, SEGMENTS, data_of
+from tailorbird.engine import Engine
+from tailorbird.runtime.ingest import Incoming
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="a tenth of the people, two seconds a measurement")
+    parser.add_argument("--seconds", type=float, help="how long each measurement takes (default 5, small 2)")
+    parser.add_argument("--only", choices=["intake", "features"], help="one half of it")
+    options = parser.parse_args()
+    people, seconds = (5_000, 2.0) if options.small else (100_000, 5.0)
+    seconds = options.seconds or seconds
+    rows: list[tuple[str, str, float]] = []
+    with tempfile.TemporaryDirectory(prefix="tailorbird-bench-") as folder:
+        empty = str(Path(folder) / "empty.db")
+        if options.only is None:
+            with server(empty) as (_, pid):
+                rows.append(("idle server, empty database", "RSS MB", rss(pid)))
+        shop = str(Path(folder) / "shop.db")
+        prepare(shop, people)
+        with server(shop) as (port, pid):
+            warm(port, people)
+            rows.append((f"{people:,} profiles ready in memory", "RSS MB", rss(pid)))
+            if options.only != "intake":
+                rows += features(port, people, seconds)
+            if options.only != "features":
+                rows += intake(port, people, seconds)
+        if options.only != "intake":
+            rows.append(("one read in process, 32 features", "µs", in_process(shop)))
+    report(
+        "serving", ("what", "unit", "value"), rows, people=people, segments=len(SEGMENTS), features=len(FEATURES), seconds=seconds
+    )
+
+
+def prepare(path: str, people: int) -> None:
+    """Make a shop with 50 segments and 32 features and so many people."""
+    definitions: list[dict[str, Any]] = [
+        {"kind": "attribute", "name": name, "type": kind}
+        for name, kind in (("country", "text"), ("plan", "text"), ("seats", "number"))
+    ]
+    definitions += [{"kind": "segment", "name": f"s{i}", "when": text} for i, text in enumerate(SEGMENTS)]
+    definitions += [{"kind": "feature", "name": f"f{i}", "value": text} for i, text in enumerate(FEATURES)]
+    chance = random.Random(1)
+    with Engine.open(path) as engine:
+        engine.apply(definitions)
+        for start in range(0, people, 1_000):
+            batch = []
+            for number in range(start, min(start + 1_000, people)):
+                facts = {"attributes": {"country": chance.choice(["FR", "DE", "US"]), "plan": "trial", "seats": 3}}
+                batch.append(Incoming(type="profile.updated", identifiers={"external_id": f"u{number}"}, data=facts))
+            engine.take(batch)
+
+
+def warm(port: int, people: int) -> None:
+    """Touch every profile once, so that all are ready in memory."""
+    import urllib.request
+
+    for start in range(0, people, 1_000):
+        body = json.dumps([event(n, "app.opened", {}) for n in range(start, min(start + 1_000, people))]).encode()
+        asked = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/events", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(asked) as answer:
+            assert json.load(answer)["rejected"] == 0
+
+
+def event(number: int, kind: str, data: dict[str, Any], id: str | None = None) -> dict[str, Any]:
+    """Return an event of our own form."""
+    made = {"type": kind, "profile": f"u{number}", "data": data}
+    return made if id is None else made | {"id": id}
+
+
+def intake(port: int, people: int, seconds: float) -> list[tuple[str, str, float]]:
+    """Measure batches of 100 and single events, each event with an id of its own, memberships in the reply."""
+    rows: list[tuple[str, str, float]] = []
+    batches = drive(port, list(posts(people, 100, int(600 * seconds))), connections=8, seconds=seconds)
+    rows += told("intake, batches of 100, closed loop", batches, 100)
+    singles = drive(port, list(posts(people, 1, int(20_000 * seconds))), connections=64, seconds=seconds)
+    rows += told("intake, single events, closed loop", singles, 1)
+    half = singles.rate / 2
+    paced = drive(port, list(posts(people, 1, int(20_000 * seconds))), connections=64, seconds=seconds, rate=half)
+    return rows + told("intake, single events, open loop at half that rate", paced, 1)
+
+
+def posts(people: int, size: int, count: int) -> Iterator[bytes]:
+    """Yield requests with so many events each; all ids differ, also from those of other runs."""
+    chance, run = random.Random(size), time.time_ns()
+    kinds = [kind for kind in MIX if "." in kind and kind != "profile.updated"]
+    weights = [MIX[kind] for kind in kinds]
+    templates = [(kind, data_of(kind, chance)) for kind in chance.choices(kinds, weights, k=500)]
+    for number in range(count):
+        events = []
+        for place in range(size):
+            kind, data = chance.choice(templates)
+            events.append(event(chance.randrange(people), kind, data, f"{run:x}-{number}-{place}"))
+        yield request("POST", "/api/v1/events", json.dumps(events if size > 1 else events[0]).encode())
+
+
+def features(port: int, people: int, seconds: float) -> list[tuple[str, str, float]]:
+    """Measure reads, and a server that echoes the same bytes."""
+    names = ",".join(f"f{i}" for i in range(32))
+    chance = random.Random(3)
+    reads = [
+        request("GET", f"/api/v1/profiles/u{chance.randrange(people)}/features?names={names}") for _ in range(min(people, 50_000))
+    ]
+    drive(port, reads, seconds=seconds * 2)  # every reference is met once
+    read = drive(port, reads, seconds=seconds)
+    rows = told("feature read, 32 features, closed loop", read, 1)
+    with process([sys.executable, __file__, "--echo", str(sample(port, reads[0]))]) as (other, _):
+        echo = drive(other, reads, seconds=seconds)
+    rows += told("the same server echoing the same bytes", echo, 1)
+    rows.append(("feature read to echo", "ratio", read.rate / echo.rate))
+    return rows + told("feature read, open loop at 5,000/s", drive(port, reads, seconds=seconds, rate=5_000), 1)
+
+
+def told(name: str, load: Load, size: int) -> list[tuple[str, str, float]]:
+    """Return what came of a run as rows."""
+    unit = "requests/s" if size == 1 else "events/s"
+    rows = [(name, unit, load.rate * size), (name, "p50 ms", load.p50), (name, "p99 ms", load.p99)]
+    return [*rows, (name, "failures", float(load.failures))] if load.failures else rows
+
+
+def in_process(path: str) -> float:
+    """Return the time of one read of 32 features without HTTP, in µs."""
+    names = tuple(f"f{i}" for i in range(32))
+    refs = [f"u{n}" for n in range(2_000)]
+    with Engine.open(path) as engine:
+        for ref in refs:
+            engine.read_features(ref, names)
+        begun = time.process_time()
+        for _ in range(10):
+            for ref in refs:
+                engine.read_features(ref, names, warm=True)
+        return (time.process_time() - begun) / (10 * len(refs)) * 1e6
+
+
+def sample(port: int, read: bytes) -> int:
+    """Return how many bytes the answer to a read has."""
+    import socket
+
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(read)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += connection.recv(65_536)
+    return int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+
+
+def rss(pid: int) -> float:
+    """Return the memory a process has resident, in MB."""
+    time.sleep(1)
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+@contextmanager
+def server(path: str) -> Iterator[tuple[int, int]]:
+    """Serve a database in a process of its own; give its port and process id."""
+    with process([sys.executable, __file__, "--serve", path]) as found:
+        yield found
+
+
+@contextmanager
+def process(command: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Run a server that prints its port, and stop it at the end."""
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TAILORBIRD_CACHED_PROFILES": "200000"}
+    )
+    try:
+        assert child.stdout is not None
+        yield int(child.stdout.readline()), child.pid
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.wait(60)
+
+
+def run_server(path: str) -> None:
+    """Serve a database on a free port."""
+    from tailorbird.api.server import listen, make_server
+
+    listener = listen("127.0.0.1", 0)
+    with Engine.open(path) as engine:
+        make_server(engine, ready=lambda: print(listener.getsockname()[1], flush=True)).run(sockets=[listener])
+
+
+def run_echo(size: int) -> None:
+    """Answer everything with so many bytes, by the same ASGI server with the same settings."""
+    import uvicorn
+
+    from tailorbird.api.server import listen
+
+    listener = listen("127.0.0.1", 0)
+    body = b"x" * size
+    head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % size)]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            await send({"type": "http.response.body", "body": body})
+
+    config = uvicorn.Config(
+        app, loop="uvloop", http="httptools", ws="none", lifespan="off", access_log=False, log_level="warning", server_header=False,
+        proxy_headers=False, limit_concurrency=2_000,
+    )  # fmt: skip
+    listener.listen(2048)
+    print(listener.getsockname()[1], flush=True)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--serve"]:
+        run_server(sys.argv[2])
+    elif sys.argv[1:2] == ["--echo"]:
+        run_echo(int(sys.argv[2]))
+    else:
+        main()
