@@ -102,12 +102,18 @@ def tell(store: Store, done: Applied, now: int) -> None:
 
 
 def mend_log(store: Store) -> None:
-    """Write the events that a crash kept from being written: every active definition has one."""
-    active = store.definitions(status=Status.ACTIVE)
-    known = store.known_ids([_id(ACTIVATED, item) for item in active])
-    missing = [item for item in active if _id(ACTIVATED, item) not in known]
-    for at in sorted({item.activated_at or 0 for item in missing}):
-        _write(store, [(ACTIVATED, item) for item in missing if (item.activated_at or 0) == at], at)
+    """Write the events that a crash kept from being written: the log's last word on every definition is what is active."""
+    last = {
+        (event.data["kind"], event.data["name"]): (event.type, event.data["version"], event.data.get("activated_at"))
+        for event in sorted(store.history([0], (ACTIVATED, ARCHIVED)).get(0, ()), key=lambda event: event.seq)
+    }
+    active = {(item.kind, item.name): item for item in store.definitions(status=Status.ACTIVE)}
+    missing = [(ACTIVATED, d) for key, d in active.items() if last.get(key) != (ACTIVATED, d.version, d.activated_at)]
+    for key, (type_, version, _) in last.items():
+        if type_ == ACTIVATED and key not in active:
+            missing += [(ARCHIVED, d) for d in store.definitions(kind=key[0], name=key[1]) if d.version == version]
+    if missing:
+        _write(store, missing, max((d.archived_at if t == ARCHIVED else d.activated_at) or 0 for t, d in missing))
 
 
 def _write(store: Store, told: Sequence[tuple[str, Definition]], now: int) -> None:
@@ -129,10 +135,6 @@ def _events(told: Sequence[tuple[str, Definition]], now: int, seq: int, change: 
         for name in ("status", "fresh_at", "error", "archived_at"):
             data.pop(name, None)
         yield Event(
-            id=_id(type_, item), type=type_, profile=0, at=now, received_at=now, source="definitions", data=data, seq=seq + number
-        )
-
-
-def _id(type_: str, item: Definition) -> str:
-    instant = item.activated_at if type_ == ACTIVATED else item.archived_at
-    return f"{OWN_IDS}{digest(type_, item.kind, item.name, str(item.version), str(instant))}"
+            id=f"{OWN_IDS}{digest(type_, item.kind, item.name, str(item.version), change)}", type=type_, profile=0, at=now,
+            received_at=now, source="definitions", data=data, seq=seq + number,
+        )  # fmt: skip
