@@ -129,6 +129,15 @@ def test_a_mapping_that_does_not_fit_is_told_with_the_columns_there_are(
     assert told in cli.fails("import", "events", str(orders), *extra)
 
 
+def test_a_file_in_another_encoding_and_with_another_delimiter_is_read(cli: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_bytes("id|city\nann|Orléans\n".encode("latin-1"))
+    mapped = ("-m", "external_id=id", "-m", "attributes=city", "--delimiter", "|")
+    cli("import", "contacts", str(path), *mapped, "--encoding", "latin-1", "--rejected", str(tmp_path / "rejected.jsonl"))
+    assert cli.json("profile", "ann")["attributes"]["city"] == "Orléans"
+    assert "klingon" in cli.fails("import", "contacts", str(path), *mapped, "--encoding", "klingon")
+
+
 def test_a_mapping_file_that_is_none_is_told(cli: Terminal, orders: Path, tmp_path: Path) -> None:
     mapping = tmp_path / "mapping.yaml"
     mapping.write_text("just words", encoding="utf-8")

@@ -56,19 +56,32 @@ FILE = Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file.", exis
 MAPPING = Annotated[Path | None, typer.Option(help="A YAML file with the mapping.", exists=True, dir_okay=False)]
 
 
-def import_events(context: typer.Context, file: FILE, map: MAP = None, mapping: MAPPING = None, dry_run: DRY = False) -> None:
+ENCODING = Annotated[str, typer.Option(help="The file's encoding, such as latin-1.")]
+DELIMITER = Annotated[str | None, typer.Option(help="What stands between the columns of a CSV file; default what it looks like.")]
+REJECTED = Annotated[Path | None, typer.Option(help="Where to write rows that cannot be read; default beside the file.")]
+
+
+def import_events(
+    context: typer.Context, file: FILE, map: MAP = None, mapping: MAPPING = None, dry_run: DRY = False,
+    encoding: ENCODING = "utf-8", delimiter: DELIMITER = None, rejected: REJECTED = None,
+) -> None:  # fmt: skip
     """Import events from a CSV, JSONL or Parquet file."""
-    _import(context.obj, "import_events", file, _mapping(mapping, map or []), dry_run)
+    options = {"dry_run": dry_run, "encoding": encoding, "delimiter": delimiter, "rejected": rejected}
+    _import(context.obj, "import_events", file, _mapping(mapping, map or []), options)
 
 
-def import_contacts(context: typer.Context, file: FILE, map: MAP = None, mapping: MAPPING = None, dry_run: DRY = False) -> None:
+def import_contacts(
+    context: typer.Context, file: FILE, map: MAP = None, mapping: MAPPING = None, dry_run: DRY = False,
+    encoding: ENCODING = "utf-8", delimiter: DELIMITER = None, rejected: REJECTED = None,
+) -> None:  # fmt: skip
     """Import contacts from a CSV, JSONL or Parquet file."""
-    _import(context.obj, "import_contacts", file, _mapping(mapping, map or []), dry_run)
+    options = {"dry_run": dry_run, "encoding": encoding, "delimiter": delimiter, "rejected": rejected}
+    _import(context.obj, "import_contacts", file, _mapping(mapping, map or []), options)
 
 
-def _import(session: Session, verb: str, file: Path, mapping: dict[str, Any] | None, dry_run: bool) -> None:
+def _import(session: Session, verb: str, file: Path, mapping: dict[str, Any] | None, options: dict[str, Any]) -> None:
     with session.engine() as engine, session.output.progress(file.name) as progress:
-        report = getattr(engine, verb)(file, mapping, dry_run=dry_run, progress=progress)
+        report = getattr(engine, verb)(file, mapping, progress=progress, **options)
     _show_report(session.output, report)
 
 
