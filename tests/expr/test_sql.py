@@ -287,6 +287,15 @@ def test_a_duration_that_will_grow_beyond_all_bounds_is_looked_at_then(engine: E
     assert T + 1 < due <= T + 9
 
 
+def test_the_speed_of_what_is_not_chosen_does_not_matter(engine: Engine) -> None:
+    engine.load([(1, "person", 77, None)], [event(1, "a", {})])
+    since = n.TimeSince("a")
+    fallback = n.Arith("/", since, n.Attribute(("n",), Type.NUMBER))
+    for value in (n.Call("default", (since, fallback)), n.If(n.Did("a"), since, fallback)):
+        waits = n.Compare("=", value, n.Literal(DAY, Type.DURATION))
+        assert engine.run(compile_wakes(waits, T + 1, engine.dialect)) == [(1, T + DAY)]
+
+
 def test_a_source_may_offer_columns_instead_of_json(engine: Engine) -> None:
     engine.load([(7, "person", 1, None)], [event(1, "a", {"n": 1}, profile=7), event(2, "a", {"n": 5}, profile=7)])
     source = Source(

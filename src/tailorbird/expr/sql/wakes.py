@@ -249,7 +249,9 @@ def _line(node: n.Node) -> _Line:
             line = _line(node.args[0])
             return _hull([line, _Line(_minus(_ZERO, line.high), _minus(_ZERO, line.low), line.slack)])
         case n.If():
-            return _hull([_line(node.then), _line(node.otherwise)])
+            return _choice(node.condition, _line(node.then), _line(node.otherwise))
+        case n.Call(fn="default"):
+            return _choice(n.IsKnown(node.args[0]), _line(node.args[0]), _line(node.args[1]))
         case n.Call():
             return _hull([_line(arg) for arg in node.args])
     return _STILL
@@ -260,6 +262,15 @@ def _scaled(line: _Line, factor: n.Node) -> _Line:
     low, high = _times(line.low, factor), _times(line.high, factor)
     size: n.Node = n.Call("abs", (factor,))
     return _Line(_least(low, high), _most(low, high), _plus(_times(line.slack, size), _ONE))
+
+
+def _choice(condition: n.Node, then: _Line, otherwise: _Line) -> _Line:
+    """Return how the value moves that the condition picks; the speed of the other one may be unknown."""
+
+    def pick(left: n.Node, right: n.Node) -> n.Node:
+        return left if left == right else n.If(condition, left, right)
+
+    return _Line(pick(then.low, otherwise.low), pick(then.high, otherwise.high), pick(then.slack, otherwise.slack))
 
 
 def _hull(lines: list[_Line]) -> _Line:
