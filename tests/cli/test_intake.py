@@ -135,7 +135,8 @@ def test_a_file_in_another_encoding_and_with_another_delimiter_is_read(cli: Term
     mapped = ("-m", "external_id=id", "-m", "attributes=city", "--delimiter", "|")
     cli("import", "contacts", str(path), *mapped, "--encoding", "latin-1", "--rejected", str(tmp_path / "rejected.jsonl"))
     assert cli.json("profile", "ann")["attributes"]["city"] == "Orléans"
-    assert "klingon" in cli.fails("import", "contacts", str(path), *mapped, "--encoding", "klingon")
+    assert "'klingon' is not known" in cli.fails("import", "contacts", str(path), *mapped, "--encoding", "klingon")
+    assert "delimiter '||'" in cli.fails("import", "contacts", str(path), "--delimiter", "||")
 
 
 def test_a_mapping_file_that_is_none_is_told(cli: Terminal, orders: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 from collections.abc import Iterable, Iterator
@@ -87,6 +88,12 @@ class Staged:
         kind = _FORMATS.get(path.suffix.lower())
         if kind is None:
             raise InvalidInput(f"{path.name} is none of {', '.join(_FORMATS)}.", hint="The ending of the name says the format.")
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise InvalidInput(f"encoding {encoding!r:.40} is not known.", hint="Such as utf-8, latin-1 or cp1252.") from None
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
+            raise InvalidInput(f"delimiter {delimiter!r:.40} is not a single character that can stand between columns.")
         scratch = TemporaryDirectory(prefix="tailorbird-import-")
         con = duckdb.connect(
             config={
