@@ -61,7 +61,7 @@ def create_app(engine: Engine | str, settings: Settings | None = None, *, local:
     app = _fastapi(opened, metrics, keyring, journal, lambda: intake.queued, lifespan)
     hosts = frozenset(name.strip().lower() for name in chosen.allowed_hosts.split(",") if name.strip())
     guard = Guard(keyring, opened.clock.now, local=local, hosts=hosts)
-    return Front(app, opened, guard, metrics, journal, intake.take, Replies(opened))
+    return Front(app, opened, guard, metrics, journal, intake.take, Replies(opened), app.openapi)
 
 
 def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queued: Callable[[], int], lifespan: Any) -> FastAPI:

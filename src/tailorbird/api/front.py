@@ -43,9 +43,11 @@ class Front:
     """The outermost ASGI application of a server."""
 
     def __init__(
-        self, inner: App, engine: Engine, guard: Guard, metrics: Metrics, log: Log, take: Take, replies: Replies
-    ) -> None:
+        self, inner: App, engine: Engine, guard: Guard, metrics: Metrics, log: Log, take: Take, replies: Replies,
+        describe: Callable[[], dict[str, Any]],
+    ) -> None:  # fmt: skip
         self._inner = inner
+        self._describe = describe
         self._engine = engine
         self._guard = guard
         self._metrics = metrics
@@ -88,6 +90,14 @@ class Front:
         if answer.status >= 400:
             self._metrics.answered(route, answer.status)
         self._seconds[route].add(perf_counter() - started)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document of everything that is answered here."""
+        return self._describe()
+
+    def close(self) -> None:
+        """Close the engine of an application that was never started."""
+        self._engine.close()
 
     # ---- events
 

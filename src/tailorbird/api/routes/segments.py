@@ -37,17 +37,19 @@ class Changed(msgspec.Struct, frozen=True):
 
 def router(engine: Engine) -> APIRouter:
     """Return the routes about segments and features."""
-    routes = APIRouter(prefix="/api/v1", tags=["segments"])
-    _looking(routes, engine)
-    _listing(routes, engine)
+    segments = APIRouter(prefix="/api/v1", tags=["segments"])
+    _looking(segments, engine)
+    _listing(segments, engine)
+    features = APIRouter(prefix="/api/v1", tags=["features"])
 
-    @routes.get(
-        "/features", responses=answers(Page[FeatureView], text="Features"), operation_id="list_features", tags=["features"]
-    )
+    @features.get("/features", responses=answers(Page[FeatureView], text="Features"), operation_id="list_features")
     def list_features() -> Response:
         """Every live feature."""
         return reply(Page(items=tuple(engine.feature_list())))
 
+    routes = APIRouter()
+    routes.include_router(segments)
+    routes.include_router(features)
     return routes
 
 
