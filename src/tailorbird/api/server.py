@@ -28,7 +28,7 @@ def check_listening(keyring: Keyring, host: str) -> bool:
     if keyring.empty:
         raise Forbidden(
             f"listening on {host} would let anybody on the network in: there are no API keys.",
-            hint="Make one first with `tailorbird keys create --scope ingest`, or listen on 127.0.0.1.",
+            hint="Make one first with `tailorbird keys create shop --scope ingest`, or listen on 127.0.0.1.",
         )
     return False
 
