@@ -164,7 +164,9 @@ def test_tags_and_consent_are_noted(people: Live) -> None:
     people.post("/api/v1/profiles/bob/consents", consent | {"granted": False})
     people.post("/api/v1/profiles/bob/consents", consent)  # a system's word does not undo a person's
     assert people.get("/api/v1/profiles/bob")["consents"] == {"email/marketing": False}
-    people.post("/api/v1/profiles/bob/consents", consent | {"explicit": True, "proof": {"form": 7}})
+    people.post(
+        "/api/v1/profiles/bob/consents", consent | {"explicit": True, "proof": {"method": "form", "url": "https://x.org/join"}}
+    )
     assert people.get("/api/v1/profiles/bob")["consents"] == {"email/marketing": True}
 
 

@@ -44,6 +44,7 @@ def create_app(engine: Engine | str, settings: Settings | None = None, *, local:
     metrics = Metrics(opened)
     keyring = Keyring(opened.store)
     intake = opened.intake()
+    opened.loop.watch = metrics.committed
     background = Background(opened, metrics, journal, keyring.reload)
 
     @asynccontextmanager

@@ -81,6 +81,8 @@ class Front:
                 self._seconds[route].add(perf_counter() - started)
                 return
         except TailorbirdError as error:
+            if error.__cause__ is not None:
+                self._fault(route, error.__cause__)
             answer = refusal(error, status=400 if error.status == 422 and path.startswith("/v1/") else None)
         except Disconnected:
             return
@@ -200,7 +202,7 @@ class Front:
         if status >= 400:
             self._metrics.answered("api", status)
 
-    def _fault(self, route: str, error: Exception) -> Answer:
+    def _fault(self, route: str, error: BaseException) -> Answer:
         self._metrics.faults.labels(route).inc()
         fault(self._log, route, error)
         return refusal(TailorbirdError("something went wrong here; it was logged", hint="try again, or report it"))

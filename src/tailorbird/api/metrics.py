@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from tailorbird.api.segment import CALLS
 from tailorbird.core.action import ActionStatus
 from tailorbird.engine import Engine
+from tailorbird.runtime.turns import Turn
 
 __all__ = ["CONTENT_TYPE", "Metrics", "Spread"]
 
@@ -71,6 +72,13 @@ class Metrics:
         self.queue = Gauge("tailorbird_queue_events", "Events waiting for the loop", registry=self.registry)
         self.registry.register(_Counted(self))
         self.registry.register(_Stored(engine))
+
+    def committed(self, turn: Turn) -> None:
+        """Count what a turn wrote."""
+        if turn.unit.events:
+            self.commits.observe(len(turn.unit.events))
+        if turn.woken:
+            self.timers.inc(turn.woken)
 
     def answered(self, route: str, status: int) -> None:
         """Count an answer by its class (``4xx``)."""

@@ -35,6 +35,17 @@ class Tags(Body):
     tags: Annotated[list[Tag], Field(min_length=1, max_length=100, examples=[["vip"]])]
 
 
+class Proof(Body):
+    """What shows that a person consented."""
+
+    method: Annotated[str, Field(min_length=1, max_length=100, examples=["form"])]
+    at: Annotated[str | None, Field(min_length=1, max_length=40)] = None
+    ip: Annotated[str | None, Field(min_length=1, max_length=64)] = None
+    text: Annotated[str | None, Field(min_length=1, max_length=5_000)] = None
+    url: Annotated[str | None, Field(min_length=1, max_length=2_000)] = None
+    by: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+
+
 class Consent(Body):
     """A person's consent to be reached on a channel for a purpose, or its withdrawal."""
 
@@ -42,7 +53,7 @@ class Consent(Body):
     purpose: Annotated[Name, Field(examples=["marketing"])]
     granted: bool
     explicit: Annotated[bool, Field(description="The person's own word; that alone undoes a withdrawal")] = False
-    proof: Annotated[Any, Field(description="What shows it: a form's id, a text, an address")] = None
+    proof: Proof | None = None
 
 
 class Joining(Body):
@@ -172,9 +183,8 @@ def _changing(routes: APIRouter, engine: Engine) -> None:
     @routes.post("/profiles/{ref}/consents", responses=answers(Receipt, text="The receipt"), operation_id="set_consent")
     def set_consent(ref: Ref, body: Consent) -> Response:
         """Note a consent or its withdrawal."""
-        receipt = engine.consent(
-            ref, body.channel, body.purpose, body.granted, explicit=body.explicit, proof=body.proof, source="api"
-        )
+        proof = None if body.proof is None else body.proof.model_dump(exclude_none=True)
+        receipt = engine.consent(ref, body.channel, body.purpose, body.granted, explicit=body.explicit, proof=proof, source="api")
         return reply(receipt)
 
     @routes.delete("/profiles/{ref}", responses=answers(Removed, text="What was erased"), operation_id="forget_profile")
