@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+
 from tailorbird.core.event import (
     CONSENT_GRANTED,
     CONSENT_WITHDRAWN,

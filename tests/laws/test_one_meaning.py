@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from laws.strategies import LAW, T0, anything, arrivals, conditions, instants, moving, seeds
 from tailorbird.core.event import Event
 from tailorbird.expr import nodes as n

@@ -38,7 +38,9 @@ def advance_to(parts: Parts, instant: int) -> None:
 def run_due(parts: Parts) -> int:
     """Fire what is due now and deliver once; return how many profiles woke and actions were settled."""
     now = parts.now()
-    woken = parts.loop.fire(now)
+    with parts.loop.exclusive():
+        parts.loop.timers.look()
+        woken = parts.loop.fire(now)
     return woken + (parts.deliverer.run_once(now) if parts.settings.deliver else 0)
 
 

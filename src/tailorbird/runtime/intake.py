@@ -68,6 +68,7 @@ class Intake:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._pump: asyncio.Task[None] | None = None
         self._closing = False
+        self._looked = 0
 
     @property
     def queued(self) -> int:
@@ -135,18 +136,35 @@ class Intake:
             await self._finish()
         loop = self._loop
         if loop.stale:
-            await self._land()
-            async with self._locked():
-                loop.land()
-                loop.recover()
+            await self._recover()
         if self._group is None and self._waiting:
             await self._assemble()
         if self._group is not None:
             await self._compute(self._group)
-        elif loop.next_due <= self._clock.now():
+        elif not loop.stale and not self._flights:
+            await self._idle()
+
+    async def _idle(self) -> None:
+        """Wake whoever has to wake; and see now and then whether another process left timers behind."""
+        loop, now = self._loop, self._clock.now()
+        async with self._locked():
+            if now >= self._looked + SECOND:
+                self._looked = now
+                loop.timers.look()
+            if loop.next_due <= now:
+                self._send(loop.wake(now), [])
+
+    async def _recover(self) -> None:
+        await self._land()
+        try:
             async with self._locked():
-                if not loop.stale:
-                    self._send(loop.wake(self._clock.now()), [])
+                self._loop.land()
+                self._loop.recover()
+        except Exception as error:  # the store does not answer: nobody is left waiting for it
+            _refuse(list(self._waiting), error)
+            self._waiting.clear()
+            self._queued = 0
+            raise
 
     async def _assemble(self) -> None:
         """Make the next group out of what waits."""
@@ -256,6 +274,8 @@ class Intake:
 
 def _refuse(requests: Sequence[_Request], error: Exception) -> None:
     told = error if isinstance(error, TailorbirdError) else Unavailable("the events could not be stored.", hint="Try again.")
+    if told is not error:
+        told.__cause__ = error  # for the log
     for request in requests:
         if not request.future.done():
             request.future.set_exception(told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Final
@@ -38,6 +38,9 @@ _WAKES: Final = 2_000
 """How many profiles wake in one turn at most."""
 
 _TOGETHER: Final = 500
+_CHUNK: Final = 5_000
+"""How many events share one commit at most, when more are given at once."""
+
 _TRIES: Final = 20
 
 
@@ -54,6 +57,7 @@ class Loop:
         self.region = region or None
         self.cache = Cache(store, cached)
         self.timers = Timers(store)
+        self.watch: Callable[[Turn], None] | None = None  # told of every turn that is durable
         self.flying: dict[int, Turn] = {}
         self.flights: deque[tuple[Turn, Future[bool]]] = deque()
         self.waiting = 0
@@ -155,16 +159,22 @@ class Loop:
         with self.exclusive():
             self.recover()
             for _ in range(_TRIES):
-                group = self.prepare(batch[len(receipts) :], now)
-                while not group.done:
-                    turn = self.turn(group)
-                    if not self.commit(turn):
+                while len(receipts) < len(batch):
+                    group = self.prepare(batch[len(receipts) : len(receipts) + _CHUNK], now)
+                    if not self._take_group(group, receipts):
                         break
-                    receipts += turn.receipts
                 else:
                     return receipts
                 self.recover()
         raise Unavailable("other processes wrote in between each time we tried.", hint="Try again.")
+
+    def _take_group(self, group: Group, receipts: list[Receipt]) -> bool:
+        while not group.done:
+            turn = self.turn(group)
+            if not self.commit(turn):
+                return False
+            receipts += turn.receipts
+        return True
 
     def recover(self) -> None:
         """After a commit that did not happen: drop what is in memory and read anew."""
@@ -486,6 +496,8 @@ class Loop:
         if self.flying.pop(turn.number, None) is not None and written:
             self.cache.settled = turn.number
             self.cache.trim()
+            if self.watch is not None:
+                self.watch(turn)
 
     def write(self, unit: Unit) -> bool:
         """Write a unit made elsewhere that changes no profile (outcomes of actions, say); as ``Store.commit``."""

@@ -22,6 +22,7 @@ ARCHIVED: Final = "definition.archived"
 _DERIVED: Final = frozenset({SEGMENT_ENTERED, SEGMENT_EXITED, "cascade.stopped"})
 _CHANGES: Final = frozenset({ACTIVATED, ARCHIVED})
 _PAGE: Final = 2_000
+_TOGETHER: Final = 1_000
 
 Change = Callable[[Sequence[Definition], Sequence[Definition], int], None]
 """Carries out a change of definitions: what becomes active, what ends, and when."""
@@ -67,7 +68,7 @@ def _log(source: Store) -> Iterator[Event]:
 
 
 class _Run:
-    """One replay under way."""
+    """One replay under way; events that were received at one instant are fed together."""
 
     def __init__(self, source: Store, loop: Loop, change: Change) -> None:
         self.source = source
@@ -75,43 +76,61 @@ class _Run:
         self.change = change
         self.ids: dict[int, str] = {}
         self.undone: set[str] = set()
+        self.waiting: list[Event] = []
         self.last = 0
         self.fed = 0
 
     def step(self, events: list[Event]) -> None:
         event = events[0]
+        type_ = event.type
+        if type_ in _DERIVED or (event.source == "identity" and type_ not in (MERGED, UNMERGED)):
+            self.last = max(self.last, event.received_at)
+            return
+        apart = type_ in _CHANGES or type_ in (MERGED, UNMERGED)
+        if apart or len(self.waiting) >= _TOGETHER or (self.waiting and event.received_at > self.waiting[0].received_at):
+            self._feed()
         now = self.last = max(self.last, event.received_at)
-        match event.type:
-            case t if t in _CHANGES:
-                self._define(events, now)
-            case t if t in _DERIVED or (event.source == "identity" and t not in (MERGED, UNMERGED)):
-                pass
-            case t if t == MERGED:
-                self._merge(event, now)
-            case t if t == UNMERGED:
-                self._unmerge(event, now)
-            case _:
-                self._feed(event, now)
+        if type_ in _CHANGES:
+            self._define(events, now)
+        elif type_ == MERGED:
+            self._merge(event, now)
+        elif type_ == UNMERGED:
+            self._unmerge(event, now)
+        else:
+            self.waiting.append(event)
 
     def finish(self) -> None:
         """Let the time pass that passed, and take over whose each identifier is."""
+        self._feed()
         self.loop.fire(self.last)
-        unit = Unit()
-        for key in list(self.ids):
-            unit.identifiers += self.source.identifiers(key)
-        if unit:
-            self.loop.write(unit)
+        keys = list(self.ids)
+        for start in range(0, len(keys), _PAGE):
+            unit = Unit()
+            for key in keys[start : start + _PAGE]:
+                unit.identifiers += self.source.identifiers(key)
+            if unit:
+                self.loop.write(unit)
+        with self.loop.exclusive():
             self.loop.refresh()
 
-    def _feed(self, event: Event, now: int) -> None:
-        draft = Draft(
-            type=event.type, data=event.data, profile=self._ensure(event.origin, now), id=event.id, at=event.at,
-            source=event.source, cause=event.cause,
-        )  # fmt: skip
-        receipt = self.loop.take([draft], now)[0]
-        if receipt.status != "accepted":
-            raise Conflict(f"the event {event.id} could not be replayed: {receipt.status} {'; '.join(receipt.mistakes)}")
-        self.fed += 1
+    def _feed(self) -> None:
+        """Take in what waits, all of it received at one instant."""
+        events, self.waiting = self.waiting, []
+        if not events:
+            return
+        now = max(event.received_at for event in events)
+        self._ensure([event.origin for event in events], now)
+        drafts = [
+            Draft(
+                type=event.type, data=event.data, profile=self.ids[event.origin], id=event.id, at=event.at, source=event.source,
+                cause=event.cause,
+            )
+            for event in events
+        ]  # fmt: skip
+        for event, receipt in zip(events, self.loop.take(drafts, now), strict=True):
+            if receipt.status != "accepted":
+                raise Conflict(f"the event {event.id} could not be replayed: {receipt.status} {'; '.join(receipt.mistakes)}")
+        self.fed += len(events)
 
     def _define(self, events: Sequence[Event], now: int) -> None:
         made = [(event.type, _definition(event.data)) for event in events]
@@ -120,8 +139,7 @@ class _Run:
     def _merge(self, event: Event, now: int) -> None:
         found = self.source.profiles_by_id([event.data["winner"], event.data["loser"]])
         winner, loser = found[event.data["winner"]].key, found[event.data["loser"]].key
-        self._ensure(winner, now)
-        self._ensure(loser, now)
+        self._ensure([winner, loser], now)
         self.loop.merge(winner, loser, now, cause=event.cause or "", reason=event.data["reason"])
 
     def _unmerge(self, event: Event, now: int) -> None:
@@ -130,21 +148,19 @@ class _Run:
         self.undone.add(event.data["merge"])
         self.loop.unmerge(event.data["merge"], now, cause=event.cause)
 
-    def _ensure(self, key: int, now: int) -> str:
-        """Create a profile as it was when it was first met; return its public id."""
-        known = self.ids.get(key)
-        if known is not None:
-            return known
-        profile = self.source.profiles([key])[key]
-        fresh = msgspec.structs.replace(
-            profile, attributes={}, provenance={}, tags=(), consents={}, merged_into=None,
-        )  # fmt: skip
+    def _ensure(self, keys: Sequence[int], now: int) -> None:
+        """Create profiles as they were when they were first met."""
+        missing = [key for key in dict.fromkeys(keys) if key not in self.ids]
+        if not missing:
+            return
         self.loop.fire(now)
         unit = Unit()
-        unit.profiles[key] = fresh
+        for key, profile in self.source.profiles(missing).items():
+            self.ids[key] = profile.id
+            unit.profiles[key] = msgspec.structs.replace(
+                profile, attributes={}, provenance={}, tags=(), consents={}, merged_into=None
+            )
         self.loop.write(unit)
-        self.ids[key] = profile.id
-        return profile.id
 
 
 def _definition(data: dict[str, Any]) -> Definition:

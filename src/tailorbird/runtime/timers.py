@@ -41,6 +41,12 @@ class Timers:
         self._horizon = 0
         self.extend(())
 
+    def look(self) -> None:
+        """Read anew when the store has an earlier timer, as another process may have set; everything must be durable."""
+        due = self._store.next_due()
+        if due is not None and due < self.next:
+            self.reset()
+
     def arm(self, due: int, profile: int) -> None:
         """Note a timer that a turn sets."""
         if due < self._horizon:
