@@ -18,9 +18,9 @@ from typing import Any
 
 from _load import Load, drive, request
 from _report import report
-from incremental import FEATURES, MIX, SEGMENTS, data_of
+from _shop import NOW, TYPES, segments, write_files
+from incremental import FEATURES
 from tailorbird.engine import Engine
-from tailorbird.runtime.ingest import Incoming
 
 
 def main() -> None:
@@ -37,8 +37,7 @@ def main() -> None:
         if options.only is None:
             with server(empty) as (_, pid):
                 rows.append(("idle server, empty database", "RSS MB", rss(pid)))
-        shop = str(Path(folder) / "shop.db")
-        prepare(shop, people)
+        shop = prepare(Path(folder), people)
         with server(shop) as (port, pid):
             warm(port, people)
             rows.append((f"{people:,} profiles ready in memory", "RSS MB", rss(pid)))
@@ -48,28 +47,29 @@ def main() -> None:
                 rows += intake(port, people, seconds)
         if options.only != "intake":
             rows.append(("one read in process, 32 features", "µs", in_process(shop)))
-    report(
-        "serving", ("what", "unit", "value"), rows, people=people, segments=len(SEGMENTS), features=len(FEATURES), seconds=seconds
-    )
+    report("serving", ("what", "unit", "value"), rows, people=people, segments=50, features=len(FEATURES), seconds=seconds)
 
 
-def prepare(path: str, people: int) -> None:
-    """Make a shop with 50 segments and 32 features and so many people."""
-    definitions: list[dict[str, Any]] = [
-        {"kind": "attribute", "name": name, "type": kind}
-        for name, kind in (("country", "text"), ("plan", "text"), ("seats", "number"))
-    ]
-    definitions += [{"kind": "segment", "name": f"s{i}", "when": text} for i, text in enumerate(SEGMENTS)]
+class ShopClock:
+    """A clock that runs as the machine's does, from the instant up to which the shop's events reach."""
+
+    def __init__(self) -> None:
+        self._ahead = NOW - time.time_ns() // 1_000_000
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000_000 + self._ahead
+
+
+def prepare(folder: Path, people: int) -> str:
+    """Make a shop with so many people, ten events each, 50 segments and 32 features; return its database's path."""
+    path = str(folder / "shop.db")
+    definitions: list[dict[str, Any]] = [{"kind": "segment", "name": name, "when": text} for name, text in segments(50).items()]
     definitions += [{"kind": "feature", "name": f"f{i}", "value": text} for i, text in enumerate(FEATURES)]
-    chance = random.Random(1)
-    with Engine.open(path) as engine:
+    with Engine.open(path, clock=ShopClock()) as engine:
+        for file in write_files(folder / "files", profiles=people, events=10 * people):
+            engine.import_events(file, {"external_id": "user_id", "type": "type", "at": "at", "data": "data"})
         engine.apply(definitions)
-        for start in range(0, people, 1_000):
-            batch = []
-            for number in range(start, min(start + 1_000, people)):
-                facts = {"attributes": {"country": chance.choice(["FR", "DE", "US"]), "plan": "trial", "seats": 3}}
-                batch.append(Incoming(type="profile.updated", identifiers={"external_id": f"u{number}"}, data=facts))
-            engine.take(batch)
+    return path
 
 
 def warm(port: int, people: int) -> None:
@@ -77,7 +77,7 @@ def warm(port: int, people: int) -> None:
     import urllib.request
 
     for start in range(0, people, 1_000):
-        body = json.dumps([event(n, "app.opened", {}) for n in range(start, min(start + 1_000, people))]).encode()
+        body = json.dumps([event(n, "app.opened", {}) for n in range(start + 1, min(start + 1_000, people) + 1)]).encode()
         asked = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/events", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(asked) as answer:
             assert json.load(answer)["rejected"] == 0
@@ -85,7 +85,7 @@ def warm(port: int, people: int) -> None:
 
 def event(number: int, kind: str, data: dict[str, Any], id: str | None = None) -> dict[str, Any]:
     """Return an event of our own form."""
-    made = {"type": kind, "profile": f"u{number}", "data": data}
+    made = {"type": kind, "profile": f"{number:07d}", "data": data}
     return made if id is None else made | {"id": id}
 
 
@@ -101,17 +101,25 @@ def intake(port: int, people: int, seconds: float) -> list[tuple[str, str, float
     return rows + told("intake, single events, open loop at half that rate", paced, 1)
 
 
+def data_of(kind: str, chance: random.Random) -> dict[str, Any]:
+    """Return properties as the shop's events have them."""
+    if kind == "order.placed":
+        return {"total": chance.randrange(500, 30_500) / 100, "items": chance.randrange(1, 6), "coupon": chance.random() < 0.3}
+    if kind.endswith("viewed"):
+        return {"url": f"/{chance.choice(['pricing', 'blog', 'docs', 'shop', 'home'])}/{chance.randrange(50)}"}
+    return {"campaign": "pro"} if kind == "email.opened" else {"value": chance.randrange(100)}
+
+
 def posts(people: int, size: int, count: int) -> Iterator[bytes]:
     """Yield requests with so many events each; all ids differ, also from those of other runs."""
     chance, run = random.Random(size), time.time_ns()
-    kinds = [kind for kind in MIX if "." in kind and kind != "profile.updated"]
-    weights = [MIX[kind] for kind in kinds]
+    kinds, weights = zip(*TYPES, strict=True)
     templates = [(kind, data_of(kind, chance)) for kind in chance.choices(kinds, weights, k=500)]
     for number in range(count):
         events = []
         for place in range(size):
             kind, data = chance.choice(templates)
-            events.append(event(chance.randrange(people), kind, data, f"{run:x}-{number}-{place}"))
+            events.append(event(1 + chance.randrange(people), kind, data, f"{run:x}-{number}-{place}"))
         yield request("POST", "/api/v1/events", json.dumps(events if size > 1 else events[0]).encode())
 
 
@@ -120,7 +128,8 @@ def features(port: int, people: int, seconds: float) -> list[tuple[str, str, flo
     names = ",".join(f"f{i}" for i in range(32))
     chance = random.Random(3)
     reads = [
-        request("GET", f"/api/v1/profiles/u{chance.randrange(people)}/features?names={names}") for _ in range(min(people, 50_000))
+        request("GET", f"/api/v1/profiles/{1 + chance.randrange(people):07d}/features?names={names}")
+        for _ in range(min(people, 50_000))
     ]
     drive(port, reads, seconds=seconds * 2)  # every reference is met once
     read = drive(port, reads, seconds=seconds)
@@ -142,8 +151,8 @@ def told(name: str, load: Load, size: int) -> list[tuple[str, str, float]]:
 def in_process(path: str) -> float:
     """Return the time of one read of 32 features without HTTP, in µs."""
     names = tuple(f"f{i}" for i in range(32))
-    refs = [f"u{n}" for n in range(2_000)]
-    with Engine.open(path) as engine:
+    refs = [f"{n:07d}" for n in range(1, 2_001)]
+    with Engine.open(path, clock=ShopClock()) as engine:
         for ref in refs:
             engine.read_features(ref, names)
         begun = time.process_time()
@@ -198,7 +207,7 @@ def run_server(path: str) -> None:
     from tailorbird.api.server import listen, make_server
 
     listener = listen("127.0.0.1", 0)
-    with Engine.open(path) as engine:
+    with Engine.open(path, clock=ShopClock()) as engine:
         make_server(engine, ready=lambda: print(listener.getsockname()[1], flush=True)).run(sockets=[listener])
 
 

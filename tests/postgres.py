@@ -30,7 +30,9 @@ def server_url() -> str:
         return named
     binaries = _binaries() or _install()
     if binaries is None:
-        raise NoServer(f"no PostgreSQL: {VARIABLE} is not set, no server binaries are on this machine, and none could be installed")
+        raise NoServer(
+            f"no PostgreSQL: {VARIABLE} is not set, no server binaries are on this machine, and none could be installed"
+        )
     return _start(binaries)
 
 

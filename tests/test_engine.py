@@ -228,7 +228,9 @@ def test_actions_pass_the_gate_and_are_admitted_once(engine: Engine) -> None:
     assert sent.status == ActionStatus.REFUSED
     engine.consent("ann", "email", "marketing", True)
     for _ in range(2):
-        second = engine.enqueue("message.send", "log", {"text": "hi"}, key="k2", profile="ann", channel="email", purpose="marketing")
+        second = engine.enqueue(
+            "message.send", "log", {"text": "hi"}, key="k2", profile="ann", channel="email", purpose="marketing"
+        )
     assert second.status == ActionStatus.PENDING
     engine.advance_to(START + HOUR)
     assert [(a.key, a.status) for a in engine.outbox().actions] == [("k1", "refused"), ("k2", "sent")]
@@ -273,7 +275,10 @@ def test_imports_bring_memberships_and_timers_up_to_date(engine: Engine, tmp_pat
 
 
 def test_only_a_manual_clock_can_be_moved(tmp_path: Path, engine: Engine) -> None:
-    with Engine.open(str(tmp_path / "z.db"), settings=Settings(deliver=False)) as running, pytest.raises(InvalidInput, match="ManualClock"):
+    with (
+        Engine.open(str(tmp_path / "z.db"), settings=Settings(deliver=False)) as running,
+        pytest.raises(InvalidInput, match="ManualClock"),
+    ):
         running.advance_to(START)
     with pytest.raises(InvalidInput, match="cannot go back"):
         engine.advance_to(START - 1)

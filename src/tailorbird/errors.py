@@ -1,15 +1,15 @@
 """Every error Tailorbird raises, in one tree.
 
-    TailorbirdError                 the root; carries ``code`` and the three parts of a good message
-    ├── InvalidInput                a value from outside is not acceptable
-    │   ├── InvalidEvent            an event cannot be taken in
-    │   ├── InvalidDefinition       a definition (YAML, JSON, API) cannot be applied
-    │   └── InvalidExpression       text in the expression language does not parse or check
-    ├── NotFound                    what was named does not exist
-    ├── Conflict                    what was asked contradicts what is stored
-    ├── Forbidden                   the caller may not do this
-    ├── TooLarge                    a body, a batch or a string is over its limit
-    └── Unavailable                 the store or another system cannot answer now; trying again may help
+TailorbirdError                 the root; carries ``code`` and the three parts of a good message
+├── InvalidInput                a value from outside is not acceptable
+│   ├── InvalidEvent            an event cannot be taken in
+│   ├── InvalidDefinition       a definition (YAML, JSON, API) cannot be applied
+│   └── InvalidExpression       text in the expression language does not parse or check
+├── NotFound                    what was named does not exist
+├── Conflict                    what was asked contradicts what is stored
+├── Forbidden                   the caller may not do this
+├── TooLarge                    a body, a batch or a string is over its limit
+└── Unavailable                 the store or another system cannot answer now; trying again may help
 """
 
 from __future__ import annotations

@@ -36,7 +36,9 @@ def event(seq: int, *, profile: int = 1, at: int = 0, type: str = "page.viewed",
     return Event(id=f"e{seq}", type=type, profile=profile, at=at or seq, received_at=1_000, seq=seq, origin=profile, data=data)
 
 
-def write(store: SqlStore, *events: Event, profiles: list[Profile] | None = None, identifiers: list[IdentifierRow] | None = None) -> None:
+def write(
+    store: SqlStore, *events: Event, profiles: list[Profile] | None = None, identifiers: list[IdentifierRow] | None = None
+) -> None:
     unit = Unit()
     unit.events += events
     unit.profiles = {p.key: p for p in profiles or []}
@@ -118,7 +120,9 @@ def test_profiles_are_replaced_and_found_by_key_and_id(store: SqlStore) -> None:
 
 
 def test_identifiers_resolve_to_their_latest_owner(store: SqlStore) -> None:
-    write(store, identifiers=[IdentifierRow("email", "a@b.example", 1, 1, 5), IdentifierRow("external_id", "a@b.example", 2, 2, 6)])
+    write(
+        store, identifiers=[IdentifierRow("email", "a@b.example", 1, 1, 5), IdentifierRow("external_id", "a@b.example", 2, 2, 6)]
+    )
     write(store, identifiers=[IdentifierRow("email", "a@b.example", 3, 1, 5)])
     email, external = Identifier("email", "a@b.example"), Identifier("external_id", "a@b.example")
     found = store.resolve([email, external, Identifier("phone", "+33")])
@@ -216,7 +220,9 @@ def test_a_leased_action_comes_back_only_when_its_lease_is_over(store: SqlStore)
 
 def test_definitions_keep_every_version(store: SqlStore) -> None:
     first = Definition(kind="segment", name="s", version=1, status="active", spec={"when": "a = 1"}, digest="d", created_at=1)
-    second = Definition(kind="segment", name="s", version=2, status="draft", spec={"when": "a = 2"}, digest="e", created_at=2, error="x")
+    second = Definition(
+        kind="segment", name="s", version=2, status="draft", spec={"when": "a = 2"}, digest="e", created_at=2, error="x"
+    )
     for one in (second, first, first):
         store.save_definition(one)
     assert store.definitions() == [first, second]

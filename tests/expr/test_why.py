@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from expr.cases import Case, load_cases
 from tailorbird.core.event import Event
 from tailorbird.expr.check import Schema, resolve

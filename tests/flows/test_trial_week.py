@@ -130,7 +130,10 @@ def test_half_a_year_of_thousands_passes_in_seconds(engine: Engine) -> None:
             [
                 Incoming(type=type_, identifiers={"external_id": who}, data=data)
                 for who in people[start : start + 500]
-                for type_, data in (("profile.updated", {"attributes": {"plan": "trial"}}), *[("page.viewed", {"url": "/pricing"})] * 3)
+                for type_, data in (
+                    ("profile.updated", {"attributes": {"plan": "trial"}}),
+                    *[("page.viewed", {"url": "/pricing"})] * 3,
+                )
             ]
         )
         engine.advance_to(engine.now() + HOUR)

@@ -93,7 +93,9 @@ def test_what_a_module_exports_exists(path: Path) -> None:
 DOMAINS = ("core", "expr", "profiles", "features", "segments", "definitions")
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if p.relative_to(SOURCE).parts[0] in DOMAINS and p.name != "context.py"], ids=name_of)
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if p.relative_to(SOURCE).parts[0] in DOMAINS and p.name != "context.py"], ids=name_of
+)
 def test_domains_take_time_and_chance_as_arguments(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"\b(time\.time|time_ns|datetime\.now|utcnow|date\.today|import random|from random|uuid4)\b", text)
@@ -110,7 +112,17 @@ def test_the_library_neither_prints_nor_evaluates_text(path: Path) -> None:
 
 def test_no_text_names_the_place_it_was_written_in() -> None:
     forbidden = re.compile(
-        "|".join(["/wor" + "k/", "/roo" + "t/", r"\bhelper [A-H]\d?\b", r"\bclau" + "de", r"\bsub" + "agent", "mirror" + r"\.int", "pyp" + "iserver"]),
+        "|".join(
+            [
+                "/wor" + "k/",
+                "/roo" + "t/",
+                r"\bhelper [A-H]\d?\b",
+                r"\bclau" + "de",
+                r"\bsub" + "agent",
+                "mirror" + r"\.int",
+                "pyp" + "iserver",
+            ]
+        ),
         re.IGNORECASE,
     )
     found = [

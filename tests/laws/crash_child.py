@@ -1,6 +1,6 @@
 """A process to be killed: takes events in and delivers webhooks, and writes down every id once it was acknowledged.
 
-    python crash_child.py URL FOLDER ROUND PORT
+python crash_child.py URL FOLDER ROUND PORT
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def main() -> None:
     log = os.open(folder / f"acknowledged-{round_}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     sent = {line.split()[0] for path in folder.glob("acknowledged-*") for line in path.read_text().splitlines()}
     # what an earlier round sent without an answer, and a little of what was answered, comes again before anything new
-    again = [event for earlier in range(round_) for event in events(earlier, 300) if event.id not in sent or hash(event.id) % 5 == 0]
+    again = [
+        event for earlier in range(round_) for event in events(earlier, 300) if event.id not in sent or hash(event.id) % 5 == 0
+    ]
     engine = Engine.open(url, settings=Settings(), connectors=open_connectors(allow_http=True, timeout=5))
     engine.apply(definitions(port))
     stop = threading.Event()

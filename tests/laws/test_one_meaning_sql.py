@@ -26,7 +26,11 @@ PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
 def looks(few: int, many: int) -> Any:
     """How many examples a law takes."""
     return settings(
-        max_examples=many if THOROUGH else few, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES, print_blob=True
+        max_examples=many if THOROUGH else few,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=PHASES,
+        print_blob=True,
     )
 
 
@@ -108,6 +112,8 @@ def test_nothing_changes_before_the_instant_that_sql_predicts(engine: Engine, da
         truth = evaluate(node, history, instant) is True
         end = min(due - 1, instant + 10**14)
         for place, moment in enumerate([*changes(node, history, instant, end), end]):
-            assert (evaluate(node, history, moment) is True) is truth, f"{node} of {key} at {instant}: due {due} but changes at {moment}"
+            assert (evaluate(node, history, moment) is True) is truth, (
+                f"{node} of {key} at {instant}: due {due} but changes at {moment}"
+            )
             if place > 50:
                 break

@@ -110,7 +110,12 @@ JSON = st.recursive(
 )
 
 
-@given(st.text(max_size=250), st.dictionaries(st.text(max_size=10), JSON, max_size=4), st.integers() | st.none(), st.text(max_size=210))
+@given(
+    st.text(max_size=250),
+    st.dictionaries(st.text(max_size=10), JSON, max_size=4),
+    st.integers() | st.none(),
+    st.text(max_size=210),
+)
 def test_whatever_passes_can_be_stored_as_json(type_: str, data: dict[str, Any], at: int | None, id_: str) -> None:
     event = incoming(type=type_, data=data, at=at, id=id_)
     if not check(event, NOW):

@@ -118,7 +118,9 @@ def test_received_at_never_goes_back_when_the_clock_does(tmp_path: Any) -> None:
 
 def test_conditions_that_chase_each_other_are_stopped_and_it_is_said() -> None:
     # each transition of `odd` is an event that makes it the other way round
-    with opened(odd='did(a) and count(segment.entered where segment = "odd") = count(segment.exited where segment = "odd")') as engine:
+    with opened(
+        odd='did(a) and count(segment.entered where segment = "odd") = count(segment.exited where segment = "odd")'
+    ) as engine:
         engine.take([event()])
         stopped = [e for e in engine.log(limit=10_000) if e.type == "cascade.stopped"]
         assert len(stopped) == 1
@@ -193,7 +195,11 @@ def test_reactors_answer_with_actions_that_are_admitted_once() -> None:
 
         def react(self, event: Event, profile: Profile | None) -> Sequence[Action]:
             assert profile is not None
-            return [Action(key=f"hello-{event.id}", kind="log.write", connector="log", payload={"id": profile.id}, profile=profile.key)]
+            return [
+                Action(
+                    key=f"hello-{event.id}", kind="log.write", connector="log", payload={"id": profile.id}, profile=profile.key
+                )
+            ]
 
     with opened() as engine:
         engine.loop.react(Greeter())

@@ -65,6 +65,8 @@ def refusal(error: TailorbirdError, *, status: int | None = None) -> Answer:
 
 async def send_answer(send: Send, answer: Answer) -> None:
     """Send a whole answer."""
-    headers = [(b"content-type", answer.kind), (b"content-length", b"%d" % len(answer.body)), *answer.headers]
+    headers = [(b"content-type", answer.kind), (b"content-length", b"%d" % len(answer.body))]
+    if answer.headers:
+        headers += answer.headers
     await send({"type": _START, "status": answer.status, "headers": headers})
     await send({"type": _BODY, "body": answer.body})

@@ -75,7 +75,10 @@ class Front:
             elif path.endswith(_FEATURES) and path.startswith(_PEOPLE) and path.count("/") == _DEPTH:
                 route = "features"
                 ref = path[len(_PEOPLE) : -len(_FEATURES)]
-                answer = await self._features(ref, scope["query_string"]) if method == "GET" else _not_allowed(b"GET")
+                if method == "GET":
+                    answer = self._warm_features(ref, scope["query_string"]) or await self._features(ref, scope["query_string"])
+                else:
+                    answer = _not_allowed(b"GET")
             else:
                 await self._pass(scope, receive, send, caller)
                 self._seconds[route].add(perf_counter() - started)
@@ -141,18 +144,21 @@ class Front:
 
     # ---- features
 
-    async def _features(self, ref: str, query: bytes) -> Answer:
+    def _warm_features(self, ref: str, query: bytes) -> Answer | None:
+        """Answer a question asked before about a profile that is in memory, else return None; microseconds either way."""
         names = self._asked.get(query, ...)
         if names is ...:
-            _check_address(ref, query)
-            names, as_of = self._read_query(query)
-            if as_of is not None:
-                past = await run_sync(lambda: self._engine.features(ref, names, as_of=as_of))
-                return Answer(encode({"as_of": as_of, "features": past}))
+            return None
         values = self._engine.read_features(ref, names, warm=True)
-        if values is None:
-            _check_address(ref, query)
-            values = await run_sync(self._engine.read_features, ref, names)
+        return None if values is None else Answer(encode({"as_of": self._engine.clock.now(), "features": values}))
+
+    async def _features(self, ref: str, query: bytes) -> Answer:
+        _check_address(ref, query)
+        names, as_of = self._read_query(query)
+        if as_of is not None:
+            past = await run_sync(lambda: self._engine.features(ref, names, as_of=as_of))
+            return Answer(encode({"as_of": as_of, "features": past}))
+        values = await run_sync(self._engine.read_features, ref, names)
         return Answer(encode({"as_of": self._engine.clock.now(), "features": values}))
 
     def _read_query(self, query: bytes) -> tuple[tuple[str, ...] | None, Any]:

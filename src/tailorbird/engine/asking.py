@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from tailorbird.core.context import DAY
 from tailorbird.core.definition import Definition, Kind, Status
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile, read_instant
@@ -32,7 +31,7 @@ from tailorbird.expr.types import Type
 from tailorbird.features.values import choose, values_as_of, wire
 from tailorbird.profiles.fold import FACTS
 from tailorbird.runtime.cache import Entry
-from tailorbird.segments.drift import Drift, drift
+from tailorbird.segments.drift import Drift, baseline_instant, drift
 from tailorbird.segments.preview import people, population
 
 if TYPE_CHECKING:
@@ -254,10 +253,14 @@ def members(parts: Parts, segment: str, *, after: str | None, limit: int) -> Mem
 
 
 def segment_drift(parts: Parts, segment: str, *, baseline: Any) -> Drift:
-    """Compare a segment's members with those at a baseline (30 days ago, when left out), by attributes and features."""
+    """Compare a segment's members with those at a baseline, by attributes and features.
+
+    Left out, it is the baseline in the segment's definition, else 30 days ago.
+    """
     condition = condition_of(parts, segment)
     now = parts.now()
-    then = now - 30 * DAY if baseline is None else read_instant(baseline, "baseline")
+    said = parts.catalog.definitions[Kind.SEGMENT, segment].spec.get("baseline")
+    then = baseline_instant(said, now) if baseline is None else read_instant(baseline, "baseline")
     return drift(parts.store.batch(), segment, condition, _compared(parts, segment), instant=now, baseline=then)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from tailorbird.core.definition import Definition, Kind, Status
+from tailorbird.core.definition import Definition, Status
 from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Event, Json
 from tailorbird.core.ids import digest
 from tailorbird.definitions import lifecycle
@@ -14,13 +14,11 @@ from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied, Plan
 from tailorbird.engine.parts import Parts
 from tailorbird.errors import Unavailable
-from tailorbird.expr.explain import explain
-from tailorbird.expr.parse import parse
 from tailorbird.ports import Store, Unit
 from tailorbird.runtime.ingest import OWN_IDS
 from tailorbird.runtime.replay import ACTIVATED, ARCHIVED
 from tailorbird.segments.backfill import arm_timers, compute_members, write_members
-from tailorbird.segments.preview import Preview, population, preview
+from tailorbird.segments.preview import Preview
 
 __all__ = ["apply", "carry_out", "check", "mend_log", "previews", "recompute"]
 
@@ -69,19 +67,9 @@ def _follow_up(parts: Parts, before: int, now: int) -> None:
 
 
 def previews(parts: Parts, what: What, *, sample: int) -> list[Preview]:
-    """Return for every segment that would be new or changed what activating it would do."""
+    """Return for every segment that would be new, changed or ended what activating would do."""
     store, now = parts.store, parts.now()
-    made = lifecycle.plan(store, what, now)
-    batch = store.batch()
-    members = compute_members(batch, {name: made.catalog.conditions[name] for name in made.backfill}, now)
-    total = population(batch, now)
-    found = []
-    for name in made.backfill:
-        text = made.catalog.definitions[Kind.SEGMENT, name].spec.get("when")
-        needs = sorted(need for kind, need in made.catalog.needs.get((Kind.SEGMENT, name), ()) if kind == Kind.SEGMENT)
-        said = explain(parse(text)) if text else ""
-        found.append(preview(store, name, members[name], instant=now, total=total, sample=sample, explanation=said, needs=needs))
-    return found
+    return list(lifecycle.preview(lifecycle.plan(store, what, now), store, store.batch(), now, sample=sample))
 
 
 def recompute(parts: Parts, now: int) -> None:

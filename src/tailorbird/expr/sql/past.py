@@ -169,5 +169,3 @@ def _slope(node: n.Node) -> int:
     if varies(node):
         raise TypeError(f"inside held, {type(node).__name__} cannot vary with time; check.resolve refuses it")
     return 0
-
-

@@ -239,10 +239,7 @@ BEGIN RETURN mod(mod(instant, 86400000) + 86400000, 86400000) / 3600000; END $bo
 POSTGRES_FUNCTIONS: Final[str] = "\n".join(
     [
         "SELECT pg_advisory_xact_lock(8321002);",  # two processes that replace a function at once would fail
-        *(
-            f"CREATE OR REPLACE {body.strip()} LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE;"
-            for body in _BODIES.split("\n\n")
-        ),
+        *(f"CREATE OR REPLACE {body.strip()} LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE;" for body in _BODIES.split("\n\n")),
     ]
 )
 """DDL of the functions that compiled queries call; safe to run again, also at once. To be executed without parameters."""

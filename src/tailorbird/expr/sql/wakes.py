@@ -367,4 +367,3 @@ def _most(left: n.Node, right: n.Node) -> n.Node:
     if values:
         return _number(max(values))
     return left if left == right else n.Call("max", (left, right))
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tailorbird.expr.check import type_of
@@ -30,18 +30,17 @@ class SqlBatch:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._dialect = Dialect.POSTGRES if database.postgres else Dialect.SQLITE
-        self._prepared: set[int] = set()
         if database.postgres:
             with database.writing() as connection:
                 connection.exec_driver_sql(POSTGRES_FUNCTIONS)
 
-    def _rows(self, query: Query, names: Callable[[Sequence[str]], None] | None = None) -> list[tuple[Any, ...]]:
+    def _rows(self, query: Query) -> list[tuple[Any, ...]]:
         with self._database.reading() as connection:
             raw = connection.connection.driver_connection
             assert raw is not None
-            if not self._database.postgres and id(raw) not in self._prepared:
+            if not self._database.postgres and not connection.info.get("prepared"):
                 prepare_sqlite(raw)
-                self._prepared.add(id(raw))
+                connection.info["prepared"] = True
             return list(raw.execute(query.sql, query.params).fetchall())
 
     def count(self, condition: Node, instant: int, *, kind: str = "person") -> int:

@@ -35,9 +35,7 @@ _PROFILES_BY_ID = Question(lambda among: select(*rows.PROFILE).where(among(schem
 _HISTORY = Question(lambda among: select(*rows.EVENT).where(among(schema.event.c.profile)).order_by(*_IN_ORDER))
 _HISTORY_OF_TYPES = Question(
     lambda among: (
-        select(*rows.EVENT)
-        .where(among(schema.event.c.profile), among(schema.event.c.type, "types"))
-        .order_by(*_IN_ORDER)
+        select(*rows.EVENT).where(among(schema.event.c.profile), among(schema.event.c.type, "types")).order_by(*_IN_ORDER)
     )
 )
 _MEMBERSHIPS = Question(
@@ -174,7 +172,9 @@ class Reading:
 
     def members(self, segment: str, *, after: int = 0, limit: int = 50) -> list[Membership]:
         table = schema.membership
-        query = select(*_MEMBERSHIP).where(table.c.segment == segment, table.c.profile > after).order_by(table.c.profile).limit(limit)
+        query = (
+            select(*_MEMBERSHIP).where(table.c.segment == segment, table.c.profile > after).order_by(table.c.profile).limit(limit)
+        )
         return [Membership(*row) for row in self._all(query)]
 
     def segment_sizes(self) -> dict[str, int]:

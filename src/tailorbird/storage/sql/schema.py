@@ -23,7 +23,6 @@ UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {}
 """The statements that bring a database from version n - 1 to n; run in order, in one transaction, when it is opened."""
 
 
-
 class _Json(TypeDecorator[Any]):
     """JSON, and JSONB on PostgreSQL. Unlike a variant it loads PostgreSQL's dialect only for PostgreSQL: that takes a while."""
 

@@ -20,9 +20,7 @@ from tailorbird.ports import Unit
 
 __all__ = ["CATCH_UP", "write_flows", "write_unit"]
 
-CATCH_UP: Final = (
-    "SELECT setval(pg_get_serial_sequence('event', 'seq'), (SELECT coalesce(max(seq), 0) FROM event) + 1, false)"
-)
+CATCH_UP: Final = "SELECT setval(pg_get_serial_sequence('event', 'seq'), (SELECT coalesce(max(seq), 0) FROM event) + 1, false)"
 """Brings PostgreSQL's sequence of event numbers past those that are taken."""
 
 _CHUNKS: Final = (256, 32, 4, 1)
@@ -145,7 +143,7 @@ def _put_timers(raw: Any, timers: dict[tuple[int, str], int], put: Any, postgres
 
 def _delete_pairs(raw: Any, table: str, columns: tuple[str, str], pairs: Iterable[tuple[Any, Any]], postgres: bool) -> None:
     mark = "%s" if postgres else "?"
-    sql = f"DELETE FROM {table} WHERE {columns[0]} = {mark} AND {columns[1]} = {mark}"  # noqa: S608
+    sql = f"DELETE FROM {table} WHERE {columns[0]} = {mark} AND {columns[1]} = {mark}"
     (raw.cursor() if postgres else raw).executemany(sql, list(pairs))
 
 
@@ -164,7 +162,7 @@ def _sqlite_insert(target: _Target, size: int) -> str:
     names = ", ".join(name for name, _ in target.columns)
     one = f"({', '.join('?' * len(target.columns))})"
     # "WHERE true" is what SQLite needs before ON CONFLICT only after SELECT; VALUES needs nothing.
-    return f"INSERT INTO {target.table} ({names}) VALUES {', '.join([one] * size)} {target.tail}"  # noqa: S608
+    return f"INSERT INTO {target.table} ({names}) VALUES {', '.join([one] * size)} {target.tail}"
 
 
 def _put_postgres(raw: Any, target: _Target, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -175,7 +173,7 @@ def _put_postgres(raw: Any, target: _Target, rows: Sequence[tuple[Any, ...]]) ->
 def _postgres_insert(target: _Target) -> str:
     names = ", ".join(name for name, _ in target.columns)
     arrays = ", ".join(f"%s::{type_}[]" for _, type_ in target.columns)
-    return f"INSERT INTO {target.table} ({names}) SELECT * FROM unnest({arrays}) {target.tail}"  # noqa: S608
+    return f"INSERT INTO {target.table} ({names}) SELECT * FROM unnest({arrays}) {target.tail}"
 
 
 def _profile_row(profile: Profile) -> tuple[Any, ...]:
