@@ -22,6 +22,8 @@ from _shop import NOW, TYPES, segments, write_files
 from incremental import FEATURES
 from tailorbird.engine import Engine
 
+Row = tuple[str, str, float]
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -31,7 +33,7 @@ def main() -> None:
     options = parser.parse_args()
     people, seconds = (5_000, 2.0) if options.small else (100_000, 5.0)
     seconds = options.seconds or seconds
-    rows: list[tuple[str, str, float]] = []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="tailorbird-bench-") as folder:
         empty = str(Path(folder) / "empty.db")
         if options.only is None:
@@ -42,9 +44,9 @@ def main() -> None:
             warm(port, people)
             rows.append((f"{people:,} profiles ready in memory", "RSS MB", rss(pid)))
             if options.only != "intake":
-                rows += features(port, people, seconds)
+                rows += features((port, pid), people, seconds)
             if options.only != "features":
-                rows += intake(port, people, seconds)
+                rows += intake((port, pid), people, seconds)
         if options.only != "intake":
             rows.append(("one read in process, 32 features", "µs", in_process(shop)))
     report("serving", ("what", "unit", "value"), rows, people=people, segments=50, features=len(FEATURES), seconds=seconds)
@@ -63,11 +65,12 @@ class ShopClock:
 def prepare(folder: Path, people: int) -> str:
     """Make a shop with so many people, ten events each, 50 segments and 32 features; return its database's path."""
     path = str(folder / "shop.db")
-    definitions: list[dict[str, Any]] = [{"kind": "segment", "name": name, "when": text} for name, text in segments(50).items()]
+    definitions: list[dict[str, Any]] = [{"kind": "attribute", "name": name, "type": "text"} for name in ("country", "plan")]
+    definitions += [{"kind": "segment", "name": name, "when": text} for name, text in segments(50).items()]
     definitions += [{"kind": "feature", "name": f"f{i}", "value": text} for i, text in enumerate(FEATURES)]
     with Engine.open(path, clock=ShopClock()) as engine:
         for file in write_files(folder / "files", profiles=people, events=10 * people):
-            engine.import_events(file, {"external_id": "user_id", "type": "type", "at": "at", "data": "data"})
+            engine.import_events(file, {"profile": "user_id", "type": "type", "at": "at", "data": "data"})
         engine.apply(definitions)
     return path
 
@@ -89,16 +92,16 @@ def event(number: int, kind: str, data: dict[str, Any], id: str | None = None) -
     return made if id is None else made | {"id": id}
 
 
-def intake(port: int, people: int, seconds: float) -> list[tuple[str, str, float]]:
+def intake(at: tuple[int, int], people: int, seconds: float) -> list[Row]:
     """Measure batches of 100 and single events, each event with an id of its own, memberships in the reply."""
-    rows: list[tuple[str, str, float]] = []
-    batches = drive(port, list(posts(people, 100, int(600 * seconds))), connections=8, seconds=seconds)
-    rows += told("intake, batches of 100, closed loop", batches, 100)
-    singles = drive(port, list(posts(people, 1, int(20_000 * seconds))), connections=64, seconds=seconds)
-    rows += told("intake, single events, closed loop", singles, 1)
-    half = singles.rate / 2
-    paced = drive(port, list(posts(people, 1, int(20_000 * seconds))), connections=64, seconds=seconds, rate=half)
-    return rows + told("intake, single events, open loop at half that rate", paced, 1)
+    many = list(posts(people, 100, int(600 * seconds)))
+    rows, _ = measured("intake, batches of 100, closed loop", at, many, 100, connections=8, seconds=seconds)
+    found, load = measured(
+        "intake, single events, closed loop", at, list(posts(people, 1, int(20_000 * seconds))), connections=64, seconds=seconds
+    )
+    one = list(posts(people, 1, int(20_000 * seconds)))
+    name = "intake, single events, open loop at half that rate"
+    return rows + found + measured(name, at, one, connections=64, seconds=seconds, rate=load.rate / 2)[0]
 
 
 def data_of(kind: str, chance: random.Random) -> dict[str, Any]:
@@ -123,28 +126,39 @@ def posts(people: int, size: int, count: int) -> Iterator[bytes]:
         yield request("POST", "/api/v1/events", json.dumps(events if size > 1 else events[0]).encode())
 
 
-def features(port: int, people: int, seconds: float) -> list[tuple[str, str, float]]:
+def features(at: tuple[int, int], people: int, seconds: float) -> list[Row]:
     """Measure reads, and a server that echoes the same bytes."""
     names = ",".join(f"f{i}" for i in range(32))
     chance = random.Random(3)
-    reads = [
-        request("GET", f"/api/v1/profiles/{1 + chance.randrange(people):07d}/features?names={names}")
-        for _ in range(min(people, 50_000))
-    ]
-    drive(port, reads, seconds=seconds * 2)  # every reference is met once
-    read = drive(port, reads, seconds=seconds)
-    rows = told("feature read, 32 features, closed loop", read, 1)
-    with process([sys.executable, __file__, "--echo", str(sample(port, reads[0]))]) as (other, _):
-        echo = drive(other, reads, seconds=seconds)
-    rows += told("the same server echoing the same bytes", echo, 1)
-    rows.append(("feature read to echo", "ratio", read.rate / echo.rate))
-    return rows + told("feature read, open loop at 5,000/s", drive(port, reads, seconds=seconds, rate=5_000), 1)
+    who = [1 + chance.randrange(people) for _ in range(min(people, 50_000))]
+    reads = [request("GET", f"/api/v1/profiles/{number:07d}/features?names={names}") for number in who]
+    drive(at[0], reads, seconds=seconds * 2)  # every reference is met once
+    rows, read = measured("feature read, 32 features, closed loop", at, reads, seconds=seconds)
+    with process([sys.executable, __file__, "--echo", str(sample(at[0], reads[0]))]) as other:
+        found, echo = measured("the same server echoing the same bytes", other, reads, seconds=seconds)
+    rows += [*found, ("feature read to echo", "ratio", read.rate / echo.rate)]
+    return rows + measured("feature read, open loop at 5,000/s", at, reads, seconds=seconds, rate=5_000)[0]
 
 
-def told(name: str, load: Load, size: int) -> list[tuple[str, str, float]]:
+def measured(name: str, at: tuple[int, int], requests: Sequence[bytes], size: int = 1, **how: Any) -> tuple[list[Row], Load]:
+    """Drive the server at (port, process id); return what came of it as rows, and the figures."""
+    port, pid = at
+    before = cpu(pid)
+    load = drive(port, requests, **how)
+    spent = (cpu(pid) - before) / max(load.answers * size, 1) * 1e6
+    return [*told(name, load, size), (name, "server CPU µs each", spent)], load
+
+
+def cpu(pid: int) -> float:
+    """Return the seconds of processor that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def told(name: str, load: Load, size: int) -> list[Row]:
     """Return what came of a run as rows."""
     unit = "requests/s" if size == 1 else "events/s"
-    rows = [(name, unit, load.rate * size), (name, "p50 ms", load.p50), (name, "p99 ms", load.p99)]
+    rows: list[Row] = [(name, unit, load.rate * size), (name, "p50 ms", load.p50), (name, "p99 ms", load.p99)]
     return [*rows, (name, "failures", float(load.failures))] if load.failures else rows
 
 
