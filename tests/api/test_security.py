@@ -188,7 +188,7 @@ def test_without_keys_no_web_page_of_another_site_gets_in(live: Live, headers: d
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", ""])
 def test_listening_beyond_loopback_is_refused_without_keys(engine: Engine, host: str) -> None:
     assert not is_loopback(host)
-    with pytest.raises(Forbidden, match="tailorbird keys create --scope ingest"):
+    with pytest.raises(Forbidden, match="tailorbird keys create shop --scope ingest"):
         serve(engine, host=host, port=0)
     keyring = Keyring(engine.store)
     assert check_listening(keyring, "127.0.0.1") and check_listening(keyring, "localhost") and check_listening(keyring, "::1")
