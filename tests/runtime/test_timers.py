@@ -81,3 +81,34 @@ def test_what_another_process_left_behind_is_found_by_looking() -> None:
     timers.look()
     assert drain(timers, 60) == [(50, 1)]
     store.close()
+
+
+class Compared(int):
+    """An instant that counts how often it is compared."""
+
+    times = 0
+
+    def __lt__(self, other: int) -> bool:
+        Compared.times += 1
+        return int(self) < int(other)
+
+    def __le__(self, other: int) -> bool:
+        Compared.times += 1
+        return int(self) <= int(other)
+
+
+def test_the_first_that_are_due_are_told_in_order_without_looking_at_all() -> None:
+    store = open_store(":memory:")
+    timers = Timers(store)
+    timers.reset()
+    chance = random.Random(2)
+    armed = [(chance.randrange(500), profile) for profile in range(5_000)]
+    for due, profile in armed:
+        timers.arm(Compared(due), profile)
+    Compared.times = 0
+    assert timers.due(400, 20) == [profile for _, profile in sorted(armed)[:20]]
+    assert Compared.times < len(armed) / 4
+    assert timers.due(3, 5_000) == [profile for due, profile in sorted(armed) if due <= 3]
+    assert timers.due(-1, 5) == timers.due(400, 0) == []
+    assert len(drain(timers, 500)) == len(armed)
+    store.close()

@@ -64,8 +64,15 @@ class Timers:
 
     def due(self, until: int, limit: int) -> list[int]:
         """Return the profiles of the first entries that are due; they stay."""
-        found = sorted(item for item in self._heap if item[0] <= until)[:limit]
-        return [profile for _, profile in found]
+        heap, found = self._heap, list[int]()
+        # What comes next in a heap is a child of what came before: all the rest is not looked at.
+        fringe = [(heap[0], 0)] if heap else []
+        while fringe and fringe[0][0][0] <= until and len(found) < limit:
+            (_, profile), place = heappop(fringe)
+            found.append(profile)
+            for child in range(2 * place + 1, min(2 * place + 3, len(heap))):
+                heappush(fringe, (heap[child], child))
+        return found
 
     def extend(self, units: Iterable[Unit]) -> None:
         """Read the next timers from the store when the heap has run dry; ``units`` are those not yet durable."""
