@@ -29,7 +29,7 @@ def incoming(
     if profile is not None and is_public(profile) and not names:
         public = profile
     elif profile is not None and is_public(profile):
-        person = find_profile(parts.store, profile)
+        person = find_profile(parts.store, profile, region=parts.region)
         known = parts.store.identifiers(person.key)
         if not known:
             raise InvalidInput(f"{profile} has no identifier yet.", hint="Leave the public id out and give identifiers.")

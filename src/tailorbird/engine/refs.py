@@ -6,12 +6,12 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tailorbird.core.profile import Identifier, Profile
+from tailorbird.core.profile import Profile
 from tailorbird.errors import InvalidInput, NotFound
 from tailorbird.expr.read import parse_time
 from tailorbird.expr.units import duration_of
 from tailorbird.ports import Store
-from tailorbird.profiles.normalise import normalise, normalise_all
+from tailorbird.profiles.normalise import normalise
 
 __all__ = ["find_profile", "is_public", "read_duration", "read_instant", "read_ref"]
 
@@ -41,7 +41,7 @@ def read_ref(ref: str) -> tuple[str, str]:
     return "external_id", ref
 
 
-def find_profile(store: Store, ref: str, *, region: str | None = None) -> Profile:
+def find_profile(store: Store, ref: str, *, region: str | None) -> Profile:
     """Return the profile that a reference leads to, through merges; raise ``NotFound`` naming the reference."""
     profile: Profile | None = None
     if is_public(ref):
@@ -59,12 +59,6 @@ def find_profile(store: Store, ref: str, *, region: str | None = None) -> Profil
             f"No profile is known as {ref!r}.", hint="Give a public id (p_…), an external id, or kind:value such as email:ann@example.com."
         )  # fmt: skip
     return profile
-
-
-def identifier_of(ref: str, *, region: str | None = None) -> Identifier:
-    """Return the identifier that a reference stands for."""
-    kind, value = read_ref(ref)
-    return normalise_all({kind: value}, profile_kind="company" if kind.startswith("company") else "person", region=region)[0]
 
 
 def read_instant(value: Any, name: str = "at") -> int:

@@ -296,10 +296,6 @@ def _cannot_open(error: Exception) -> Unavailable:
     return Unavailable(f"the database cannot be opened: {_reason(error)}", hint="check the URL, the server and its rights")
 
 
-def _not_taken(error: Exception) -> Unavailable:
-    return Unavailable(f"the database did not take it: {_reason(error)}", hint="nothing was written; try again")
-
-
 def _driver_errors(postgres: bool) -> tuple[type[Exception], ...]:
     if not postgres:
         return (DBAPIError, sqlite3.Error)
