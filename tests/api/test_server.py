@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx2
 
-from api.conftest import Live, running
+from api.conftest import DEFINITIONS, Live, running
 from tailorbird.engine import Engine
 
 SERVE = """
@@ -99,3 +99,23 @@ def test_a_segment_is_left_on_time_without_a_new_event(shop: Live) -> None:
     events = [e["type"] for e in shop.get("/api/v1/profiles/ann/timeline")["items"]]
     assert sorted(events) == ["page.viewed", "segment.entered", "segment.exited"]
     assert "tailorbird_timers_fired_total 1.0" in shop.client.get("/metrics").text
+
+
+def test_the_whole_round_works_on_every_database(serve: Callable[..., Live], store_url: str) -> None:
+    with Engine.open(store_url) as engine:
+        live = serve(engine)
+        assert live.post("/api/v1/definitions", {"definitions": DEFINITIONS}).status_code == 200
+        for _ in range(2):
+            receipt = live.post("/api/v1/events", {"type": "page.viewed", "profile": "ann"}).json()
+        assert receipt["segments"] == ["keen"]
+        assert live.get("/api/v1/profiles/ann/features", names="views")["features"] == {"views": 2}
+        assert live.get("/api/v1/profiles/ann/features", names="views", as_of="2020-01-01")["features"] == {"views": 0}
+        assert live.post("/api/v1/evaluate", {"expression": "did(page.viewed)"}).json()["count"] == 1
+        assert live.get("/api/v1/profiles/ann/why/keen")["value"] is True
+        once = {"Idempotency-Key": "k"}
+        wish = {"key": "a", "kind": "a.b", "connector": "log", "payload": {}}
+        answers = [live.post("/api/v1/actions", wish, headers=once) for _ in range(2)]
+        assert [a.status_code for a in answers] == [200, 200] and "idempotency-replayed" in answers[1].headers
+        assert live.post("/api/v1/evaluate", {"expression": 'plan = "\x00"'}).status_code == 422
+        assert live.client.delete("/api/v1/profiles/ann").status_code == 200
+        assert live.log.getvalue() == ""

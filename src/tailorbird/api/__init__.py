@@ -1,1 +1,1 @@
-"""The api package."""
+"""The HTTP face: a short path for events and feature reads, ordinary routes for everything else, keys, metrics, the log."""

@@ -107,7 +107,7 @@ class Front:
     # ---- events
 
     async def _intake(self, call: str, scope: Scope, receive: Receive) -> Answer:
-        length = encoding = key = b""
+        length = encoding = key = caller = b""
         for name, value in scope["headers"]:
             if name == b"content-length":
                 length = value
@@ -115,11 +115,14 @@ class Front:
                 encoding = value
             elif name == b"idempotency-key":
                 key = value
+            elif name == b"authorization":
+                caller = value
         full = _wants_receipts(scope["query_string"]) if scope["query_string"] and call != "events" else False
         body = await read_body(receive, self._limits.get(call, MAX_CALL), length=length, encoding=encoding)
         read = self._read(call, body)
         if key:
-            read.name("k" + digest("request", call, key.decode("latin-1")))
+            # The caller and the body belong to the name: nobody's events are taken for somebody else's, or for other ones.
+            read.name("k" + digest("request", call, *(part.decode("latin-1") for part in (key, caller, body))))
         receipts = read.receipts(await self._take(read.good) if read.good else [])
         counts = self._metrics.events[call]
         rejected = -counts["rejected"]

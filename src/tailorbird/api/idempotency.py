@@ -60,7 +60,7 @@ class Replies:
                 return
             heard = _Hearing()
             await inner(scope, receive, heard)
-            if heard.status < 500 and len(heard.body) < _MAX_REMEMBERED:
+            if heard.status < 300 and len(heard.body) < _MAX_REMEMBERED:
                 reply = {"status": heard.status, "kind": heard.kind, "body": heard.body.decode()}
                 await run_sync(lambda: store.remember_reply(name, same, reply, self._engine.now()))
             for message in heard.messages:
