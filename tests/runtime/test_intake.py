@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,45 @@ def test_what_could_not_be_written_is_told_and_everything_else_is_kept(tmp_path:
     assert stored == answered
     assert ("error" in plan) == (len(answered) < 30)
     store.close()
+
+
+def test_events_keep_coming_in_while_others_change_people(tmp_path: Path) -> None:
+    asyncio.run(_changed_while_taking(tmp_path))
+
+
+async def _changed_while_taking(tmp_path: Path) -> None:
+    with Engine.open(str(tmp_path / "t.db")) as engine:
+        people = 40
+        for n in range(people):
+            engine.track("x", identifiers={"email": f"u{n}@example.com"})
+        named = {n: {"email": f"u{n}@example.com", "external_id": f"u{n}"} for n in range(people)}
+        engine.take([Incoming(type="profile.updated", identifiers=who, data={"attributes": {}}) for who in named.values()])
+        stop = threading.Event()
+
+        def change() -> int:
+            times = 0
+            while not stop.is_set():
+                times += 1
+                engine.apply({"kind": "segment", "name": "s", "when": f"count(x) >= {times}"})
+                engine.tag(f"u{times % people}", "seen")
+            return times
+
+        intake = engine.intake()
+        await intake.start()
+        changing = asyncio.create_task(asyncio.to_thread(change))
+
+        async def client(number: int) -> list[str]:
+            statuses: list[str] = []
+            for turn in range(25):
+                whose = {"external_id": f"u{(number * 31 + turn * 7) % people}"}
+                event = Incoming(type="x", identifiers=whose, id=f"{number}-{turn}")
+                statuses += [receipt.status for batch in ([event], [event]) for receipt in await intake.take(batch)]
+            return statuses
+
+        answers = [status for statuses in await asyncio.gather(*(client(n) for n in range(6))) for status in statuses]
+        stop.set()
+        assert await changing > 1
+        await intake.stop()
+        assert (answers.count("accepted"), answers.count("duplicate")) == (150, 150)
+        assert engine.store.count_profiles() == people
+        assert sum(event.type == "x" for event in engine.log(limit=10_000)) == people + 150

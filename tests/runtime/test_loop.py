@@ -213,3 +213,29 @@ def test_our_own_drafts_may_have_types_that_nobody_outside_may_send() -> None:
         draft = Draft(type="segment.noticed", identifiers={"external_id": "ann"}, id="tb:x", cause="y")
         assert engine.take([draft])[0].status == "accepted"
         assert engine.log()[-1].cause == "y"
+
+
+def test_what_was_made_ready_is_made_ready_again_when_others_came_in_between() -> None:
+    with opened() as engine:
+        engine.take([Incoming(type="x", identifiers={"email": "ann@example.com"})])
+        engine.identify("ann", identifiers={"email": "ann@example.com"}, attributes={"n": 1})
+        loop = engine.loop
+        group = loop.prepare([Incoming(type="x", identifiers={"external_id": "ann"}, id="e1")], engine.now())
+        engine.apply({"kind": "segment", "name": "s", "when": "count(x) >= 9"})
+        turn = loop.turn(group)
+        assert loop.commit(turn)
+        assert engine.store.count_profiles() == 1
+        assert engine.profile("ann").attributes == {"n": 1}
+
+
+def test_an_event_that_became_durable_in_between_is_not_taken_again() -> None:
+    with opened() as engine:
+        loop = engine.loop
+        event = Incoming(type="x", identifiers={"external_id": "ann"}, id="e1")
+        engine.track("y", profile="ann")
+        group = loop.prepare([event], engine.now())
+        assert engine.take([event])[0].status == "accepted"
+        turn = loop.turn(group)
+        assert loop.commit(turn)
+        assert [receipt.status for receipt in turn.receipts] == ["duplicate"]
+        assert engine.evaluate("count(x)", profile="ann").value == 1

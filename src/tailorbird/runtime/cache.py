@@ -59,6 +59,7 @@ class Cache:
 
     def clear(self) -> None:
         """Forget everything."""
+        self.trims += 1
         self.entries.clear()
         self.rows.clear()
         self.keys.clear()
@@ -136,6 +137,8 @@ class Cache:
         entries = self.entries
         missing: list[int] = []
         for key in keys:
+            if key in self.into:
+                continue  # merged away, durably or in a turn on its way: what the store says of it is of the past
             entry = entries.get(key)
             if entry is None:
                 missing.append(key)

@@ -113,7 +113,10 @@ class Intake:
                 await self._step()
             except Exception as error:
                 await self._fail(error)
+            finally:
+                self._loop.fair.set()
         await self._land()
+        self._loop.fair.set()
 
     def _is_idle(self) -> bool:
         return not self._waiting and self._group is None and not self._flights
@@ -263,9 +266,12 @@ class Intake:
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[None]:
         """Hold the loop's lock without ever making the event loop wait for it."""
-        lock = self._loop.lock
-        while self._loop.waiting or not lock.acquire(blocking=False):
-            await asyncio.sleep(0.001)
+        loop, lock = self._loop, self._loop.lock
+        if loop.waiting and loop.fair.is_set():
+            await asyncio.sleep(0.001)  # one of those who wait goes first, the others after us
+        while not lock.acquire(blocking=False):
+            loop.fair.clear()
+            await asyncio.sleep(0.0005)
         try:
             yield
         finally:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Final
 
 from tailorbird.core.action import Action
@@ -38,6 +39,7 @@ _WAKES: Final = 2_000
 """How many profiles wake in one turn at most."""
 
 _TOGETHER: Final = 500
+_PATIENCE: Final = 0.02
 _CHUNK: Final = 5_000
 """How many events share one commit at most, when more are given at once."""
 
@@ -62,8 +64,12 @@ class Loop:
         self.flights: deque[tuple[Turn, Future[bool]]] = deque()
         self.waiting = 0
         self._count = threading.Lock()
+        self.fair = threading.Event()
+        self.fair.set()
+        self._owner: int | None = None
         self.stale = True
         self._turns = 0
+        self._written = 0
         self._extra: tuple[Reactor, ...] = ()
         self.effects = Effects(store, self.cache, self.timers, self.flying)
         self.owners = Owners(store, self.cache, self.effects)
@@ -99,14 +105,21 @@ class Loop:
         with self._count:
             self.waiting += 1
         try:
-            self.lock.acquire()
+            if self._owner != get_ident():
+                # Whoever was let in last waits for the intake's turn, which must not starve behind many of us.
+                while not (self.fair.wait(_PATIENCE) and self.lock.acquire(timeout=_PATIENCE)):
+                    pass
+            else:
+                self.lock.acquire()
         finally:
             with self._count:
                 self.waiting -= 1
+        before, self._owner = self._owner, get_ident()
         try:
             self.land()
             yield
         finally:
+            self._owner = before
             self.lock.release()
 
     def land(self) -> None:
@@ -185,11 +198,26 @@ class Loop:
         """Check the events and read whatever is cold for all of them together."""
         now = max(now, self.last)
         items = [self._item(incoming, now) for incoming in batch]
+        return Group(items, self._ready(items), now, self._state())
+
+    def _state(self) -> tuple[int, int]:
+        """Return what tells whether something made ready still is: how often memory was let go, and turns became durable."""
+        return self.cache.trims, self._written
+
+    def _ready(self, items: Sequence[Item]) -> set[str]:
+        """Read whatever is cold for these events; return which of their ids are stored."""
         good = [item for item in items if item.refused is None]
         ids = [item.incoming.id for item in good if item.incoming.id is not None]
         known = self.store.known_ids(ids) if ids else set()
         self._load(good)
-        return Group(items, known, now, self.cache.trims)
+        return known
+
+    def _renew(self, group: Group) -> None:
+        """Make the rest of a group ready again, when others came in between: what it found then may not hold any more."""
+        if group.made[0] != self.cache.trims:
+            group.items[group.position :] = [self._item(item.incoming, group.now) for item in group.items[group.position :]]
+        group.known |= self._ready(group.items[group.position :])
+        group.made = self._state()
 
     def _item(self, incoming: Incoming | Draft, now: int) -> Item:
         item = Item(incoming, type(incoming) is Draft)
@@ -230,9 +258,8 @@ class Loop:
         """
         turn = self._begin(group.now)
         with self._computing():
-            if group.trims != self.cache.trims:
-                self._load([item for item in group.items[group.position :] if item.refused is None])
-                group.trims = self.cache.trims
+            if group.made != self._state():
+                self._renew(group)
             through = self._wake_all(turn, group.now)
             turn.now = self.last = max(group.now, self.last)
             for item in group.items[group.position :] if through else ():
@@ -355,14 +382,21 @@ class Loop:
     def look_again(self, keys: Sequence[int], now: int, *, why: str) -> None:
         """Look at all conditions of some profiles anew; what differs from their memberships becomes events."""
         for start in range(0, len(keys), _WAKES):
-            turn = self._begin(now)
-            chosen = keys[start : start + _WAKES]
-            with self._computing():
-                self.cache.load(chosen, self.program, turn.number)
-                for key in chosen:
-                    self._wake(turn, key, now, why)
-            self._close(turn)
-            self.commit(turn)
+            for _ in range(_TRIES):
+                if self._look(keys[start : start + _WAKES], now, why):
+                    break
+                self.recover()
+            else:
+                raise Unavailable("other processes wrote in between each time we tried.", hint="Try again.")
+
+    def _look(self, keys: Sequence[int], now: int, why: str) -> bool:
+        turn = self._begin(now)
+        with self._computing():
+            self.cache.load(keys, self.program, turn.number)
+            for key in keys:
+                self._wake(turn, key, now, why)
+        self._close(turn)
+        return self.commit(turn)
 
     # ---- actions ----------------------------------------------------------------------------------------
 
@@ -426,6 +460,9 @@ class Loop:
                 loaded |= wanted
                 self.cache.load(wanted, self.program, turn.number)
             entry = entries.get(key)
+            if key in self.cache.into:
+                turn.unit.timers[key, TIMER_KEY] = -1
+                continue  # merged away: who it is part of has a timer of its own
             if entry is not None and entry.armed not in (due, NEVER):
                 continue  # armed anew since
             self._wake(turn, key, due)
@@ -494,6 +531,7 @@ class Loop:
         if self.flights and self.flights[0][0] is turn:
             self.flights.popleft()
         if self.flying.pop(turn.number, None) is not None and written:
+            self._written += 1
             self.cache.settled = turn.number
             self.cache.trim()
             if self.watch is not None:

@@ -51,12 +51,15 @@ class Item:
 
 
 class Group:
-    """Events that came together and are taken in turn by turn; ``position`` is the first that has no receipt yet."""
+    """Events that came together and are taken in turn by turn; ``position`` is the first that has no receipt yet.
 
-    __slots__ = ("items", "known", "now", "position", "trims")
+    ``made`` says of which state of the loop it was made ready: how often memory was let go, and turns became durable.
+    """
 
-    def __init__(self, items: list[Item], known: set[str], now: int, trims: int) -> None:
-        self.trims = trims
+    __slots__ = ("items", "known", "made", "now", "position")
+
+    def __init__(self, items: list[Item], known: set[str], now: int, made: tuple[int, int]) -> None:
+        self.made = made
         self.items = items
         self.known = known
         self.now = now
