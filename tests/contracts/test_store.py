@@ -313,6 +313,27 @@ def test_numbers_of_erased_rows_are_not_given_again(store: SqlStore) -> None:
     assert store.next_profile_key() == 3
 
 
+def test_no_way_of_writing_gives_numbers_of_erased_rows_again(store: SqlStore) -> None:
+    write(store, *(event(n, profile=n) for n in (1, 2, 3, 4)), profiles=[person(n) for n in (1, 2, 3, 4)])
+    for key in (4, 3, 2):
+        store.forget(key)
+    write(store, msgspec.structs.replace(event(1), seq=0, id="unnumbered"))
+    assert store.last_seq() == 5
+    store.forget(1)
+    assert store.replace_members("s", 1, [7], 100, "a") == (1, 0)
+    assert [e.seq for e in store.events()] == [6]
+    store.forget(7)
+    columns = ("id", "type", "profile", "at", "received_at", "source", "data")
+    with store.bulk().transaction() as tx:
+        assert tx.next_key() == 5
+        assert tx.add_events([("b", "t", 5, 1, 1, "s", "{}"), ("b", "t", 5, 1, 1, "s", "{}")], columns, {}) == 1
+    with store.bulk().transaction() as tx:
+        assert tx.add_events([("c", "t", 5, 1, 1, "s", "{}")], columns, {}) == 1
+    found = [e.seq for e in store.events()]
+    assert found[0] == 7
+    assert len(found) == 2
+
+
 def test_of_a_crowded_file_nothing_remains_of_the_forgotten(store: SqlStore, store_url: str) -> None:
     """Pages that were split and joined many times hold no left-over of who was erased."""
     seq = 0

@@ -12,6 +12,7 @@ import msgspec
 from tailorbird.core.event import Event
 from tailorbird.core.profile import Identifier, Profile, Provenance
 from tailorbird.ports import IdentifierRow
+from tailorbird.storage.sql.write import numbering
 
 __all__ = ["Bulk", "PostgresTransaction", "SqliteTransaction"]
 
@@ -39,7 +40,7 @@ class Bulk:
     @contextmanager
     def transaction(self) -> Iterator[SqliteTransaction]:
         """Begin a write transaction; everything in it is written or nothing."""
-        with self._open_write() as raw:
+        with self._open_write() as raw, numbering(raw, postgres=self._postgres):
             yield PostgresTransaction(raw) if self._postgres else SqliteTransaction(raw)
 
 
@@ -58,8 +59,9 @@ class SqliteTransaction:
         return row[0][0] if row else None
 
     def next_key(self) -> int:
-        """Return the key that the next profile gets."""
-        return int(self._all("SELECT coalesce(max(key), 0) + 1 FROM profile")[0][0])
+        """Return the key that the next profile gets; those of erased profiles are not given again."""
+        taken = self._all("SELECT coalesce(max(key), 0) FROM profile")[0][0]
+        return max(int(taken), int(self.get_meta("highest profile") or 0)) + 1
 
     def resolve(self, identifiers: Sequence[Identifier]) -> dict[Identifier, IdentifierRow]:
         """Return the rows of those identifiers that are known."""

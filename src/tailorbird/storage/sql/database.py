@@ -19,7 +19,6 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from tailorbird.errors import InvalidInput, Unavailable
 from tailorbird.storage.sql import schema
-from tailorbird.storage.sql.write import CATCH_UP
 
 __all__ = ["Database"]
 
@@ -195,10 +194,7 @@ class Database:
 
     @contextmanager
     def writing_raw(self) -> Iterator[Any]:
-        """Give the driver's own connection inside a write transaction; for bulk work.
-
-        On PostgreSQL the sequence that numbers events is brought past what units were numbered with by the loop.
-        """
+        """Give the driver's own connection inside a write transaction; for bulk work."""
         if not self.postgres:
             with self._sqlite_transaction() as raw:
                 yield raw
@@ -206,7 +202,6 @@ class Database:
         with self.writing() as connection:
             raw = connection.connection.driver_connection
             assert raw is not None
-            raw.execute(CATCH_UP)
             yield raw
 
     @contextmanager

@@ -17,7 +17,7 @@ from tailorbird.storage.sql import rows, schema
 from tailorbird.storage.sql.bulk import Bulk
 from tailorbird.storage.sql.database import Database
 from tailorbird.storage.sql.reading import Reading
-from tailorbird.storage.sql.write import CATCH_UP, write_flows, write_unit
+from tailorbird.storage.sql.write import numbering, write_flows, write_unit
 
 __all__ = ["SqlStore"]
 
@@ -179,12 +179,10 @@ class SqlStore(Reading):
             # NOT EXISTS: PostgreSQL plans NOT IN as a nested loop when the list does not fit in its working memory.
             left = f"m.segment = {mark} AND NOT EXISTS (SELECT 1 FROM wanted w WHERE w.profile = m.profile)"
             new = f"NOT EXISTS (SELECT 1 FROM membership h WHERE h.segment = {mark} AND h.profile = wanted.profile)"
-            exited = self._append_changes(
-                raw, SEGMENT_EXITED, f"SELECT m.profile FROM membership m WHERE {left}", segment, version, at, event_ids
-            )
-            entered = self._append_changes(
-                raw, SEGMENT_ENTERED, f"SELECT profile FROM wanted WHERE {new}", segment, version, at, event_ids
-            )
+            gone, come = f"SELECT m.profile FROM membership m WHERE {left}", f"SELECT profile FROM wanted WHERE {new}"
+            with numbering(raw, postgres=self.postgres):
+                exited = self._append_changes(raw, SEGMENT_EXITED, gone, segment, version, at, event_ids)
+                entered = self._append_changes(raw, SEGMENT_ENTERED, come, segment, version, at, event_ids)
             raw.execute(f"DELETE FROM membership AS m WHERE {left}", (segment,))
             raw.execute(
                 f"INSERT INTO membership (segment, profile, entered_at, version) "
@@ -204,7 +202,6 @@ class SqlStore(Reading):
         if self.postgres:
             raw.execute("INSERT INTO wanted SELECT unnest(%s::bigint[]) ON CONFLICT DO NOTHING", (list(members),))
             raw.execute("ANALYZE wanted")
-            raw.execute(CATCH_UP)
             return
         # One JSON array: a single statement, whatever the number of members.
         raw.execute("INSERT OR IGNORE INTO wanted SELECT value FROM json_each(?)", (msgspec.json.encode(list(members)).decode(),))

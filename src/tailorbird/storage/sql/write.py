@@ -6,7 +6,8 @@ the event loop free where ``executemany`` would stop it for every row. PostgreSQ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -18,10 +19,13 @@ from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Event
 from tailorbird.core.profile import Profile
 from tailorbird.ports import Unit
 
-__all__ = ["CATCH_UP", "write_flows", "write_unit"]
+__all__ = ["numbering", "write_flows", "write_unit"]
 
-CATCH_UP: Final = "SELECT setval(pg_get_serial_sequence('event', 'seq'), (SELECT coalesce(max(seq), 0) FROM event) + 1, false)"
-"""Brings PostgreSQL's sequence of event numbers past those that are taken."""
+_FLOOR: Final = "SELECT coalesce(max(CAST(value AS bigint)), 0) FROM meta WHERE key = 'highest event'"
+_TAKEN: Final = "SELECT coalesce(max(seq), 0) FROM event"
+
+_CATCH_UP: Final = f"SELECT setval(pg_get_serial_sequence('event', 'seq'), greatest(({_TAKEN}), ({_FLOOR})) + 1, false)"
+"""Brings PostgreSQL's sequence of event numbers past all that were ever given, those of erased events included."""
 
 _CHUNKS: Final = (256, 32, 4, 1)
 _encoder = msgspec.json.Encoder()
@@ -105,6 +109,27 @@ def write_unit(raw: Any, unit: Unit, *, postgres: bool) -> None:
         put(raw, _MERGES, [msgspec.structs.astuple(m) for m in {m.id: m for m in unit.merges}.values()])
 
 
+@contextmanager
+def numbering(raw: Any, *, postgres: bool) -> Iterator[None]:
+    """Let events that are appended without a number get one that was never given, not even to an event erased since.
+
+    Inside a write transaction. SQLite numbers from the highest row on, so for the while a row holds the highest number given.
+    """
+    if postgres:
+        raw.execute(_CATCH_UP)
+        yield
+        return
+    floor = raw.execute(f"SELECT f FROM (SELECT ({_FLOOR}) AS f, ({_TAKEN}) AS t) WHERE f > t").fetchone()
+    if floor is not None:
+        raw.execute(
+            "INSERT INTO event (seq, id, type, profile, origin, at, received_at, source, data) VALUES (?, '', '', 0, 0, 0, 0, '', '{}')",
+            floor,
+        )
+    yield
+    if floor is not None:
+        raw.execute("DELETE FROM event WHERE seq = ?", floor)
+
+
 def write_flows(raw: Any, rows: Sequence[tuple[str, int, int, int]], *, postgres: bool) -> None:
     """Append (segment, at, entered, exited) rows."""
     (_put_postgres if postgres else _put_sqlite)(raw, _FLOWS, rows)
@@ -120,9 +145,8 @@ def _put_events(raw: Any, events: Sequence[Event], put: Any, postgres: bool) -> 
     if numbered:
         put(raw, _EVENTS, numbered)
     if len(numbered) < len(rows):
-        if postgres:  # units are numbered by the loop: the sequence has to catch up with them before it is asked
-            raw.execute(CATCH_UP)
-        put(raw, _EVENTS_WITHOUT_SEQ, [row[1:] for row in rows if not row[0]])
+        with numbering(raw, postgres=postgres):
+            put(raw, _EVENTS_WITHOUT_SEQ, [row[1:] for row in rows if not row[0]])
     flows: dict[tuple[str, int], list[int]] = {}
     for event in events:
         if event.type in (SEGMENT_ENTERED, SEGMENT_EXITED):
