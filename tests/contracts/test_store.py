@@ -367,6 +367,18 @@ def test_what_a_merged_person_brought_is_forgotten_with_it(store: SqlStore) -> N
     assert [e.seq for e in store.history([1])[1]] == [1]
 
 
+def test_what_tells_others_of_merges_with_the_forgotten_names_it_no_more(store: SqlStore) -> None:
+    told = {"merge": "m", "winner": "p_1", "loser": "p_2"}
+    tells = [event(1, type="profile.merged", **told), event(2, type="profile.unmerged", **told), event(3, note="p_2")]
+    write(store, *tells, event(4, profile=2, type="profile.unmerged", **told), profiles=[person(1), person(2)])
+    heard: list[int] = []
+    store.listeners.append(heard.extend)
+    store.forget(2)
+    blank = {**told, "loser": None}
+    assert [e.data for e in store.events()] == [blank, blank, {"note": "p_2"}]
+    assert heard == [2, 1]
+
+
 def test_many_members_are_replaced_at_once(store: SqlStore) -> None:
     assert store.replace_members("s", 1, range(1, 30_001), 100, "a1") == (30_000, 0)
     assert store.replace_members("s", 2, range(2, 30_002), 200, "a2") == (1, 1)

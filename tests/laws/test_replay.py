@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from laws.scripts import FOREVER, actions_of, fresh, log_of, make_script, people_of, play, wrong_members
+from laws.scripts import DEFINITIONS, FOREVER, actions_of, fresh, log_of, make_script, people_of, play, wrong_members
 
 SEEDS = range(5)
 
@@ -51,6 +51,24 @@ def test_what_is_kept_in_memory_changes_nothing(seed: int) -> None:
             forgetful.loop.refresh()
         assert log_of(roomy) == log_of(forgetful)
         assert people_of(roomy) == people_of(forgetful)
+
+
+@pytest.mark.parametrize("gone", ["ann", "bob"])
+def test_the_log_replays_after_one_of_two_who_were_merged_for_a_while_is_forgotten(gone: str) -> None:
+    with fresh() as engine:
+        engine.apply(DEFINITIONS)
+        for name in ("ann", "bob"):
+            engine.track("page.viewed", url="/home", identifiers={"external_id": name})
+        ids = {name: engine.profile(name).id for name in ("ann", "bob")}
+        merge = engine.merge("ann", "bob")
+        engine.track("order.placed", total=10, identifiers={"external_id": "bob"})
+        engine.unmerge(merge.id)
+        engine.forget(gone)
+        assert [event.type for event in engine.log() if ids[gone] in str(event.data)] == []
+        with engine.replay(":memory:") as again:
+            kept = [[event.id for event in one.log() if event.source == "python"] for one in (again, engine)]
+            assert kept[0] == kept[1]
+            assert people_of(again) == people_of(engine)
 
 
 @pytest.mark.postgres

@@ -75,7 +75,7 @@ class _Run:
         self.loop = loop
         self.change = change
         self.ids: dict[int, str] = {}
-        self.undone: set[str] = set()
+        self.merged: set[str] = set()
         self.waiting: list[Event] = []
         self.last = 0
         self.fed = 0
@@ -137,15 +137,18 @@ class _Run:
         self.change([d for t, d in made if t == ACTIVATED], [d for t, d in made if t == ARCHIVED], now)
 
     def _merge(self, event: Event, now: int) -> None:
-        found = self.source.profiles_by_id([event.data["winner"], event.data["loser"]])
-        winner, loser = found[event.data["winner"]].key, found[event.data["loser"]].key
+        ids = [id_ for name in ("winner", "loser") if (id_ := event.data[name])]
+        found = self.source.profiles_by_id(ids)
+        if len(found) < 2:
+            return  # one of the two was erased since, after the merge had been undone
+        winner, loser = (found[id_].key for id_ in ids)
         self._ensure([winner, loser], now)
-        self.loop.merge(winner, loser, now, cause=event.cause or "", reason=event.data["reason"])
+        self.merged.add(self.loop.merge(winner, loser, now, cause=event.cause or "", reason=event.data["reason"]))
 
     def _unmerge(self, event: Event, now: int) -> None:
-        if event.id in self.undone or event.data["merge"] in self.undone:
-            return  # an unmerge is told on both profiles
-        self.undone.add(event.data["merge"])
+        if event.data["merge"] not in self.merged:
+            return  # it is told on both profiles; or one of the two was erased since, so that they were not merged here
+        self.merged.remove(event.data["merge"])
         self.loop.unmerge(event.data["merge"], now, cause=event.cause)
 
     def _ensure(self, keys: Sequence[int], now: int) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import JSON, BigInteger, Column, Identity, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Identity, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 __all__ = [
-    "UPGRADES", "VERSION", "api_key", "definition", "event", "flow", "identifier", "membership", "merge", "meta", "metadata", "outbox",
-    "profile", "reply", "timer",
+    "OF_MERGES", "UPGRADES", "VERSION", "api_key", "definition", "event", "flow", "identifier", "membership", "merge", "meta",
+    "metadata", "outbox", "profile", "reply", "timer",
 ]  # fmt: skip
 
 VERSION: Final = 1
@@ -47,6 +47,9 @@ _serial = BigInteger().with_variant(Integer(), "sqlite")
 
 meta = Table("meta", metadata, Column("key", _text, primary_key=True), Column("value", Text, nullable=False))
 
+OF_MERGES: Final = "type IN ('profile.merged', 'profile.unmerged')"
+"""Which events tell of merges; who asks in these very words is served by an index."""
+
 event = Table(
     "event",
     metadata,
@@ -62,6 +65,8 @@ event = Table(
     Column("cause", _text),
     Index("event_id", "id", unique=True),
     Index("event_history", "profile", "at", "seq"),
+    # Few rows: who forgets a person has to find what tells others of merges with it.
+    Index("event_merge", "seq", sqlite_where=text(OF_MERGES), postgresql_where=text(OF_MERGES)),
 )
 
 profile = Table(

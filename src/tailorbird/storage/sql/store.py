@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, text, update
 
 from tailorbird.core.action import Action, ActionStatus
 from tailorbird.core.definition import Definition
@@ -22,6 +22,14 @@ from tailorbird.storage.sql.write import numbering, write_flows, write_unit
 __all__ = ["SqlStore"]
 
 _TOGETHER: Final = 500
+_TELLING: Final = (
+    text(
+        f"SELECT seq, profile, data FROM event WHERE {schema.OF_MERGES} "
+        "AND (data ->> 'winner' IN :ids OR data ->> 'loser' IN :ids) ORDER BY seq"
+    )
+    .bindparams(bindparam("ids", expanding=True))
+    .columns(schema.event.c.seq, schema.event.c.profile, schema.event.c.data)
+)
 
 
 class SqlStore(Reading):
@@ -126,10 +134,12 @@ class SqlStore(Reading):
         with self._database.writing() as connection:
             keys = self._family(connection, profile)
             self._keep_highest(connection)
+            ids = connection.scalars(select(schema.profile.c.id).where(schema.profile.c.key.in_(keys))).all()
             gone = 0
             for table, condition in _traces(keys, self._winners(connection, profile)):
                 gone += connection.execute(delete(table).where(condition)).rowcount
-        self._tell(keys)
+            others = _blank(connection, ids)
+        self._tell([*keys, *others])
         self._database.checkpoint()
         return gone
 
@@ -293,6 +303,17 @@ def _traces(keys: Sequence[int], winners: Sequence[int]) -> list[tuple[Any, Colu
         # Replies may repeat what was said of anybody; they live a day at most.
         (schema.reply, func.length(schema.reply.c.key) > -1),
     ]
+
+
+def _blank(connection: Connection, ids: Sequence[str]) -> list[int]:
+    """Take public ids out of what tells others of merges with them; return the keys of those others."""
+    event, others = schema.event, dict[int, None]()
+    told = connection.execute(_TELLING, {"ids": ids}).all() if ids else []
+    for seq, profile, data in told:
+        kept = {name: None if name in ("winner", "loser") and value in ids else value for name, value in data.items()}
+        connection.execute(update(event).where(event.c.seq == seq).values(data=kept))
+        others[profile] = None
+    return list(others)
 
 
 def _raw(connection: Connection) -> Any:
