@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -13,8 +15,11 @@ from tailorbird.connectors import LogConnector
 from tailorbird.core.action import ActionStatus
 from tailorbird.core.context import DAY, HOUR, ManualClock
 from tailorbird.core.event import Event
+from tailorbird.core.profile import Profile
 from tailorbird.engine import Engine
+from tailorbird.engine.asking import Reader
 from tailorbird.errors import Conflict, InvalidDefinition, InvalidEvent, InvalidExpression, InvalidInput, NotFound
+from tailorbird.ports import Store
 from tailorbird.settings import Settings
 
 START = 1_700_000_000_000
@@ -124,6 +129,33 @@ def test_reading_features_follows_names_that_come_to_mean_another(engine: Engine
     engine.forget("bob")
     with pytest.raises(NotFound):
         engine.features("bob", ["spend"])
+
+
+class Late:
+    """A store that says of people what it was asked for, and then what came to pass meanwhile happens."""
+
+    def __init__(self, engine: Engine, happens: Callable[[], object]) -> None:
+        self._store, self._happens = engine.store, happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def profiles(self, keys: Sequence[int]) -> dict[int, Profile]:
+        found = self._store.profiles(keys)
+        self._happens()
+        return found
+
+
+def test_who_is_erased_or_merged_while_features_are_read_gives_no_surprise(engine: Engine) -> None:
+    engine.track("order.placed", profile="ann", total=1)
+    engine.track("order.placed", profile="bob", total=2)
+
+    def reader(happens: Callable[[], object]) -> Reader:
+        return Reader(dataclasses.replace(engine.parts, store=cast(Store, Late(engine, happens))))
+
+    assert reader(lambda: engine.merge("ann", "bob")).read("bob", ("spend",)) == {"spend": 3.0}
+    with pytest.raises(NotFound, match="ann"):
+        reader(lambda: engine.forget("ann")).read("ann", ("spend",))
 
 
 def test_expressions_are_answered_for_one_and_for_everybody_as_of_any_instant(engine: Engine) -> None:

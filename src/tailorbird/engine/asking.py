@@ -113,8 +113,11 @@ class Reader:
         loop = self._parts.loop
         profile = find_profile(self._parts.store, ref, region=self._parts.region)
         with loop.lock:
-            loop.cache.load([profile.key], loop.program, 0)
-            entry = loop.cache.entries[profile.key]
+            key = loop.cache.root(profile.key)  # it may have been merged since it was found, or erased
+            loop.cache.load([key], loop.program, 0)
+            entry = loop.cache.entries.get(key)
+        if entry is None:
+            raise NotFound(f"No profile is known as {ref!r}.", hint="It was erased just now.")
         if len(self._keys) > 1_000_000:
             self._keys.clear()
         self._keys[ref] = profile.key
