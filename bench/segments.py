@@ -131,7 +131,7 @@ def main() -> None:
     ours, table = clocked(lambda: batch.tables(conditions, AS_OF))
     batch.close()
     con = duckdb.connect(
-        config={"threads": 2, "memory_limit": "1GB", "autoinstall_known_extensions": False, "autoload_known_extensions": False}
+        config={"threads": 2, "memory_limit": "2GB", "autoinstall_known_extensions": False, "autoload_known_extensions": False}
     )
     theirs, hand = clocked(lambda: con.execute(hand_query(folder)).fetchone())
     con.close()

@@ -151,6 +151,7 @@ def test_who_is_erased_or_merged_while_features_are_read_gives_no_surprise(engin
     engine.track("order.placed", profile="bob", total=2)
 
     def reader(happens: Callable[[], object]) -> Reader:
+        engine.loop.refresh()  # who is in memory is not asked for
         return Reader(dataclasses.replace(engine.parts, store=cast(Store, Late(engine, happens))))
 
     assert reader(lambda: engine.merge("ann", "bob")).read("bob", ("spend",)) == {"spend": 3.0}

@@ -268,3 +268,9 @@ def test_any_expression_is_resolved_or_refused(node):
         if isinstance(part, nodes.Attribute | nodes.Property):
             assert part.type is not None
     assert resolve(resolved, SCHEMA) == resolved
+
+
+def test_a_sequence_has_a_bounded_number_of_steps() -> None:
+    steps = ", ".join(["page.viewed"] * 17)
+    with pytest.raises(InvalidExpression, match="at most 16 steps, not 17"):
+        resolve(parse(f"sequence({steps}, within 1d)"), Schema({}, {}, {}))

@@ -21,7 +21,7 @@ from tailorbird.expr.parse import parse
 __all__ = ["EXPRESSIONS", "Document", "invalid", "read", "spec_digest"]
 
 MAX_FILES: Final = 1_000
-MAX_DOCUMENTS: Final = 10_000
+MAX_DOCUMENTS: Final = 2_000
 EXPRESSIONS: Final[Mapping[str, str]] = {Kind.SEGMENT: "when", Kind.FEATURE: "value"}
 """Which field of a kind holds an expression."""
 

@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tailorbird.core.definition import Definition, Kind, Status
+from tailorbird.core.profile import Identifier
 from tailorbird.engine.parts import Parts
-from tailorbird.engine.refs import find_profile, read_instant
+from tailorbird.engine.refs import find_profile, is_public, read_instant, read_ref
 from tailorbird.engine.views import (
     Answer,
     EventView,
@@ -102,8 +103,24 @@ class Reader:
             self._epoch = loop.epoch
         cache = loop.cache
         key = self._keys.get(ref)
+        if key is None:
+            key = self._met(ref)
         entry = cache.entries.get(key) if key is not None and key not in cache.into else None
-        return None if entry is None or entry.state is None else self._values(entry, names)
+        if entry is None or entry.state is None or entry.turn > cache.settled:  # what is not durable yet is not shown
+            return None
+        return self._values(entry, names)
+
+    def _met(self, ref: str) -> int | None:
+        """Return the key of a profile whose name the loop has met, without asking the store."""
+        cache = self._parts.loop.cache
+        if is_public(ref):
+            key = cache.keys.get(ref)
+        else:
+            row = cache.row(Identifier(*read_ref(ref)))
+            key = None if row is None else row.profile
+        if key is not None and len(self._keys) < 1_000_000:
+            self._keys[ref] = key
+        return key
 
     def read(self, ref: str, names: tuple[str, ...] | None) -> dict[str, Any]:
         """Return the features as JSON values, as of now; the profile is made ready if it is not."""
@@ -112,7 +129,7 @@ class Reader:
             return found
         loop = self._parts.loop
         profile = find_profile(self._parts.store, ref, region=self._parts.region)
-        with loop.lock:
+        with loop.exclusive():
             key = loop.cache.root(profile.key)  # it may have been merged since it was found, or erased
             loop.cache.load([key], loop.program, 0)
             entry = loop.cache.entries.get(key)

@@ -10,7 +10,15 @@ from tailorbird.errors import InvalidExpression, Mistake
 from tailorbird.expr.cursor import close_to
 from tailorbird.expr.forms import SCALARS
 from tailorbird.expr.infer import Cell, Inference
-from tailorbird.expr.limits import MAX_DEPTH, MAX_MISTAKES, MAX_NODES, MAX_NUMBER, MAX_RESOLVED_DEPTH, MAX_RESOLVED_NODES
+from tailorbird.expr.limits import (
+    MAX_DEPTH,
+    MAX_MISTAKES,
+    MAX_NODES,
+    MAX_NUMBER,
+    MAX_RESOLVED_DEPTH,
+    MAX_RESOLVED_NODES,
+    MAX_STEPS,
+)
 from tailorbird.expr.nodes import (
     Aggregate,
     And,
@@ -254,6 +262,8 @@ class _Checking:
         match node:
             case Sequence(steps=steps) if len(steps) < 2:
                 self.fail("too_few_steps", "a sequence has two or more steps", node)
+            case Sequence(steps=steps) if len(steps) > MAX_STEPS:
+                self.fail("too_many_steps", f"a sequence has at most {MAX_STEPS} steps, not {len(steps)}", node)
             case Aggregate(fn=fn, path=path) if (fn == "count") != (path is None):
                 self.fail(
                     "bad_event", "count takes no property" if fn == "count" else f"{fn} needs a property of the event", node

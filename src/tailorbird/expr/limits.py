@@ -14,6 +14,7 @@ __all__ = [
     "MAX_READING",
     "MAX_RESOLVED_DEPTH",
     "MAX_RESOLVED_NODES",
+    "MAX_STEPS",
 ]
 
 MAX_LENGTH: Final = 20_000
@@ -34,3 +35,5 @@ MAX_HELD: Final = 3
 """How many ``held`` may stand one inside another: each looks at every change of the one inside, so the work multiplies."""
 MAX_RESOLVED_NODES: Final = 20_000
 """How many parts it may have then."""
+MAX_STEPS: Final = 16
+"""Steps in a ``sequence``: everybody's events are gone through once for each."""
