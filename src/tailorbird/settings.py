@@ -52,7 +52,7 @@ class Settings:
     default_region: str = _setting("default_region", "")
     """The country (``FR``) assumed for phone numbers written without ``+``."""
 
-    cached_profiles: int = _setting("cached_profiles", 100_000)
+    cached_profiles: int = _setting("cached_profiles", 50_000)
     """How many profiles are kept ready in memory; each takes a few kilobytes with fifty segments."""
 
     queue_limit: int = _setting("queue_limit", 20_000)
