@@ -24,6 +24,7 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 
 run: $(VENV)/.run  ## load the demonstration shop (once) and serve it on 127.0.0.1:8321
 	@mkdir -p $(dir $(DATA))
+	@echo "For the commands below, in another terminal:  . $(BIN)/activate"
 	@$(BIN)/tailorbird --database $(DATA) demo --serve
 
 check: $(VENV)/.dev  ## lint, types, import layers
