@@ -267,3 +267,10 @@ def test_the_clock_of_the_engine_decides_when_keys_expire(serve: Callable[..., L
         assert live.client.get("/api/v1/segments", headers=headers).status_code == 200
         clock.move_to(2_000)
         assert live.client.get("/api/v1/segments", headers=headers).status_code == 401
+
+
+def test_revoking_the_last_key_does_not_open_a_server_that_had_keys(serve: Callable[..., Live], engine: Engine) -> None:
+    keyring = Keyring(engine.store)
+    token = keyring.create("only", ["admin"], engine.now())
+    keyring.revoke(token.split("_")[1], engine.now())
+    assert serve(engine).client.get("/api/v1/segments").status_code == 401

@@ -57,7 +57,7 @@ class Guard:
         Raises ``Unauthorized`` and ``Forbidden``.
         """
         keyring = self.keyring
-        if self._local and keyring.empty:
+        if self._local and keyring.unused:
             self._check_origin(headers)
             return "local"
         scope = scope_of(method, path)

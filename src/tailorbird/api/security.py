@@ -74,12 +74,12 @@ def token_of(headers: Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]]) -> 
 class Keyring:
     """The API keys of one store, checked in constant time and remembered once verified.
 
-    ``empty``: no key is in force; only a loopback server may then be used, without a key.
+    ``empty``: no key is in force. ``unused``: none was ever made; a loopback server may then be used without a key.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.empty = True
+        self.empty = self.unused = True
         self._rows: dict[str, dict[str, Any]] = {}
         self._verified: dict[str, tuple[str, frozenset[str]]] = {}
         self.reload()
@@ -89,6 +89,7 @@ class Keyring:
         self._rows = {str(row["id"]): row for row in self._store.keys()}  # noqa: SIM118
         self._verified.clear()
         self.empty = all(row.get("revoked_at") for row in self._rows.values())
+        self.unused = not self._rows
 
     def create(self, name: str, scopes: Iterable[str], now: int, *, expires_at: int | None = None) -> str:
         """Store a new key and return its token, which is shown this once and cannot be read again."""
