@@ -50,6 +50,14 @@ def test_an_idempotency_key_names_events_that_have_no_id(shop: Live) -> None:
     assert [r["status"] for r in again["receipts"]] == ["duplicate", "duplicate"]
 
 
+def test_an_idempotency_key_used_for_other_events_or_by_another_caller_loses_none(shop: Live) -> None:
+    headers = {"Idempotency-Key": "1"}
+    other = headers | {"Authorization": "Bearer tb_someone_else"}
+    sent = ((view(), headers), (view(data={"url": "/other"}), headers), (view(), other), (view(), headers))
+    answers = [shop.post("/api/v1/events", body, headers=names).json()["status"] for body, names in sent]
+    assert answers == ["accepted", "accepted", "accepted", "duplicate"]
+
+
 def test_in_a_list_a_bad_event_costs_no_other(shop: Live) -> None:
     batch = [view(), view(type=""), {"type": "x"}, view(at="yesterday"), view(surprise=1), 7, view()]
     found = shop.post("/api/v1/events", batch).json()

@@ -185,7 +185,6 @@ def _put_sqlite(raw: Any, target: _Target, rows: Sequence[tuple[Any, ...]]) -> N
 def _sqlite_insert(target: _Target, size: int) -> str:
     names = ", ".join(name for name, _ in target.columns)
     one = f"({', '.join('?' * len(target.columns))})"
-    # "WHERE true" is what SQLite needs before ON CONFLICT only after SELECT; VALUES needs nothing.
     return f"INSERT INTO {target.table} ({names}) VALUES {', '.join([one] * size)} {target.tail}"
 
 
