@@ -24,10 +24,12 @@ def postgres_url() -> Iterator[str]:
     postgres.drop_database(url)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(params=["sqlite", "journal", pytest.param("postgres", marks=pytest.mark.postgres)])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind in turn."""
+    """An empty database of each kind in turn; ``journal`` is SQLite with every unit taken in by way of its journal."""
     if request.param == "sqlite":
         return str(tmp_path / "tailorbird.db")
+    if request.param == "journal":
+        return f"sqlite:///{tmp_path / 'tailorbird.db'}?journal=0"
     url: str = request.getfixturevalue("postgres_url")
     return url

@@ -39,7 +39,7 @@ def run_due(parts: Parts) -> int:
     """Fire what is due now and deliver once; return how many profiles woke and actions were settled."""
     now = parts.now()
     with parts.loop.exclusive():
-        parts.loop.timers.look()
+        parts.loop.timers.look(parts.store.next_due())
         woken = parts.loop.fire(now)
     return woken + (parts.deliverer.run_once(now) if parts.settings.deliver else 0)
 

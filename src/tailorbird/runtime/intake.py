@@ -150,10 +150,12 @@ class Intake:
     async def _idle(self) -> None:
         """Wake whoever has to wake; and see now and then whether another process left timers behind."""
         loop, now = self._loop, self._clock.now()
+        due: int | None = None
+        if now >= self._looked + SECOND:
+            self._looked = now
+            due = await asyncio.get_running_loop().run_in_executor(self._writer, loop.store.next_due)
         async with self._locked():
-            if now >= self._looked + SECOND:
-                self._looked = now
-                loop.timers.look()
+            loop.timers.look(due)
             if loop.next_due <= now:
                 self._send(loop.wake(now), [])
 

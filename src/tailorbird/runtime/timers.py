@@ -41,9 +41,8 @@ class Timers:
         self._horizon = 0
         self.extend(())
 
-    def look(self) -> None:
-        """Read anew when the store has an earlier timer, as another process may have set; everything must be durable."""
-        due = self._store.next_due()
+    def look(self, due: int | None) -> None:
+        """Read anew when the store's earliest timer is earlier, as another process may have set; everything must be durable."""
         if due is not None and due < self.next:
             self.reset()
 

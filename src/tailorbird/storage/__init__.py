@@ -9,7 +9,10 @@ __all__ = ["open_store"]
 
 
 def open_store(url: str) -> SqlStore:
-    """Open the store at a URL: a file's path, ``sqlite:///path``, ``:memory:`` or ``postgresql://…``."""
+    """Open the store at a URL: a file's path, ``sqlite:///path``, ``:memory:`` or ``postgresql://…``.
+
+    ``sqlite:///path?journal=N``: units of N events and more are taken in by way of a journal; see ``storage/sql/journal.py``.
+    """
     store = SqlStore(url)
     attach_columns(store)
     return store

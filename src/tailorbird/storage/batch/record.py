@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from tailorbird.storage.sql.database import HURRY, connect_sqlite
+from tailorbird.storage.sql.journaling import Journaling
 
 __all__ = ["EVENT_COLUMNS", "PEOPLE_COLUMNS", "Record", "State"]
 
@@ -32,13 +36,16 @@ class Record:
         self._raw.execute("PRAGMA busy_timeout=30000")
         self._raw.execute("PRAGMA cache_size=-16384")
         self._raw.execute("PRAGMA mmap_size=1073741824")
+        self._journals = Journaling(path, partial(connect_sqlite, read_only=False), hurry=HURRY)
 
     def close(self) -> None:
         """Close the connection."""
+        self._journals.close()
         self._raw.close()
 
     def version(self) -> int:
-        """Return a number that changes when anybody commits anything."""
+        """Return a number that changes when anybody commits anything; what waits in a journal is moved over before."""
+        self._journals.freshen(self._raw)
         return int(self._raw.execute("PRAGMA data_version").fetchone()[0])
 
     def state(self) -> State:

@@ -8,8 +8,10 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text, update
@@ -18,9 +20,14 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from tailorbird.errors import InvalidInput, Unavailable
+from tailorbird.ports import Unit
 from tailorbird.storage.sql import schema
+from tailorbird.storage.sql.journaling import Journaling
 
-__all__ = ["Database"]
+__all__ = ["HURRY", "Database", "connect_sqlite"]
+
+HURRY: Final = 16
+"""Events that a unit has from which on it goes by the journal: fewer come one at a time, and are where they belong at once."""
 
 _ADVISORY_LOCK: Final = 0x7A11_0B12D
 """The PostgreSQL advisory lock that writers take turns by."""
@@ -39,6 +46,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._hurry = HURRY
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self.path: Path | None = None
         self._lock = threading.RLock()
@@ -48,6 +56,9 @@ class Database:
         parsed = self._parse(url)
         self.postgres = parsed.startswith("postgresql")
         self._errors = _driver_errors(self.postgres)
+        self.journals: Journaling | None = None
+        if self.path is not None:
+            self.journals = Journaling(self.path, partial(connect_sqlite, read_only=False), hurry=self._hurry)
         try:
             self._writer, self._reader = self._open_postgres(parsed) if self.postgres else self._open_sqlite()
         except SQLAlchemyError as error:
@@ -65,7 +76,10 @@ class Database:
     def _parse(self, url: str) -> str:
         if url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
             return "postgresql+psycopg://" + url.split("://", 1)[1]
-        name = url.removeprefix("sqlite:///") if url.startswith("sqlite:") else url
+        name = url
+        if url.startswith("sqlite:"):
+            name, _, options = url.removeprefix("sqlite:///").partition("?")
+            self._read_options(options)
         if "://" in name:
             raise InvalidInput(
                 f"a database URL cannot begin with {name.split('://')[0]}://",
@@ -79,6 +93,17 @@ class Database:
             raise InvalidInput(f"the folder {self.path.parent} does not exist", hint="make it first, or choose another path")
         return f"sqlite:///{name}"
 
+    def _read_options(self, options: str) -> None:
+        if not options:
+            return
+        name, _, value = options.partition("=")
+        if name != "journal" or not value.isdecimal():
+            raise InvalidInput(
+                f"{options!r:.60} cannot stand behind a SQLite database's URL",
+                hint="known: ?journal=16 (how many events a unit has from which on it is taken in by way of the journal)",
+            )
+        self._hurry = int(value)
+
     def _open_sqlite(self) -> tuple[Engine, Engine]:
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise InvalidInput(
@@ -87,12 +112,12 @@ class Database:
             )
         options: dict[str, Any] = {"json_serializer": _encode, "json_deserializer": msgspec.json.decode}
         try:
-            self._raw: Any = _connect_sqlite(self.path, read_only=False)
+            self._raw: Any = connect_sqlite(self.path, read_only=False)
         except sqlite3.Error as error:
             raise _cannot_open(error) from None
         writer = create_engine("sqlite://", creator=lambda: self._raw, poolclass=StaticPool, **options)
         reader = create_engine(
-            "sqlite://", creator=lambda: _connect_sqlite(self.path, read_only=True),
+            "sqlite://", creator=lambda: connect_sqlite(self.path, read_only=True),
             poolclass=QueuePool, pool_size=8, max_overflow=_READERS, pool_use_lifo=True, **options,
         )  # fmt: skip
         event.listen(writer, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -125,6 +150,7 @@ class Database:
                 schema.metadata.create_all(connection, checkfirst=True)
                 connection.execute(insert(schema.meta).values(key="schema", value=str(schema.VERSION)))
                 connection.execute(insert(schema.meta).values(key="writer", value=""))
+                connection.execute(insert(schema.meta).values(key="journal", value=""))
                 return
             for version in range(int(found) + 1, schema.VERSION + 1):
                 for statement in schema.UPGRADES[version]:
@@ -136,6 +162,8 @@ class Database:
     def close(self) -> None:
         """Close all connections; a database in memory is gone then."""
         with self._lock:
+            if self.journals is not None:
+                self.journals.close()
             if not self.postgres:
                 with suppress(sqlite3.Error):
                     self._raw.execute("PRAGMA optimize")
@@ -150,14 +178,17 @@ class Database:
 
     # ---- reading and writing
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Give a connection that sees what is committed."""
+    def reading(self, *, fresh: bool = True) -> Iterator[Connection]:
+        """Give a connection that sees what is committed; not ``fresh``: what our own journal may still hold does not matter."""
+        if fresh and self.journals is not None:
+            with self.reading_raw() as raw:
+                self.journals.freshen(raw)
         with self._saying("the database did not answer", "try again"), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
     def reading_raw(self) -> Iterator[Any]:
-        """Give the driver's own connection, for one statement that reads."""
+        """Give the driver's own connection, for one statement that reads what no journal holds."""
         if self.postgres:
             with self.reading() as connection:
                 yield connection.connection.driver_connection
@@ -166,7 +197,7 @@ class Database:
             try:
                 raw = self._idle.pop()
             except IndexError:
-                raw = _connect_sqlite(self.path, read_only=True)
+                raw = connect_sqlite(self.path, read_only=True)
             try:
                 yield raw
             except BaseException:
@@ -180,10 +211,12 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection inside a write transaction, as the last writer; commits at the end, rolls back on an error."""
-        with self._writing_or_lost(), self._lock, self._writer.begin() as connection:
-            self._take_turn(connection)
-            self._become_writer(connection)
-            yield connection
+        with self._writing_or_lost(), self._lock:
+            self._settle()
+            with self._writer.begin() as connection:
+                self._take_turn(connection)
+                self._become_writer(connection)
+                yield connection
 
     @contextmanager
     def writing_as_last(self) -> Iterator[Connection | None]:
@@ -218,9 +251,11 @@ class Database:
     @contextmanager
     def _sqlite_transaction(self) -> Iterator[Any]:
         with self._writing_or_lost(), self._lock:
+            self._settle()
             raw = self._raw
             raw.execute("BEGIN IMMEDIATE")
             try:
+                self._admit()
                 if raw.execute(_WHO).fetchone()[0] != self._name:
                     self._lost = True
                     raw.execute(_ME, (self._name,))
@@ -231,6 +266,32 @@ class Database:
                 if raw.in_transaction:
                     raw.execute("ROLLBACK")
                 raise
+
+    def append(self, unit: Unit) -> bool | None:
+        """Write a unit durably by way of the journal, where that is the better way (else None, and nothing is written).
+
+        False, and nothing is written, when another process wrote since we last did.
+        """
+        journals = self.journals
+        if journals is None or not journals.wants(unit):
+            return None
+        with self._writing_or_lost(), self._lock:
+            if self._lost:
+                return None
+            if journals.own is None:
+                with self.writing_raw_as_last() as raw:
+                    if raw is None:
+                        return False
+                    journals.open(raw)
+            return journals.append(unit) if journals.own is not None and journals.own.follows(unit) else None
+
+    def _settle(self) -> None:
+        if self.journals is not None:
+            self.journals.settle()
+
+    def _admit(self) -> None:
+        if self.journals is not None:
+            self.journals.admit(self._raw)
 
     @contextmanager
     def _writing_or_lost(self) -> Iterator[None]:
@@ -257,20 +318,25 @@ class Database:
                     connection.exec_driver_sql("VACUUM event, profile, identifier, outbox, reply")
             else:
                 self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if self.journals is not None:
+                    self.journals.checkpoint()
 
     def _take_turn(self, connection: Connection) -> None:
         if self.postgres:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
 
     def _become_writer(self, connection: Connection) -> None:
+        self._admit()
         meta = schema.meta
         if connection.scalar(select(meta.c.value).where(meta.c.key == "writer")) != self._name:
             self._lost = True
             connection.execute(update(meta).where(meta.c.key == "writer").values(value=self._name))
 
 
-def _connect_sqlite(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
-    raw = sqlite3.connect(str(path), timeout=30, isolation_level=None, check_same_thread=False, cached_statements=512)
+def connect_sqlite(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
+    """Open a connection to a SQLite file as all of ours are: durable commits, a log, nothing left of what is erased."""
+    name = f"file:{quote(str(path))}"
+    raw = sqlite3.connect(name, uri=True, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=512)
     raw.execute("PRAGMA journal_mode=WAL")
     raw.execute("PRAGMA synchronous=FULL")
     raw.execute("PRAGMA temp_store=MEMORY")

@@ -49,17 +49,29 @@ class Reading:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def _all(self, query: Select[Any]) -> Sequence[Any]:
-        with self._database.reading() as connection:
+    def _all(self, query: Select[Any], *, fresh: bool = True) -> Sequence[Any]:
+        with self._database.reading(fresh=fresh) as connection:
             return connection.execute(query).all()
 
-    def _one(self, query: Select[Any]) -> Any:
-        found = self._all(query)
+    def _one(self, query: Select[Any], *, fresh: bool = True) -> Any:
+        found = self._all(query, fresh=fresh)
         return found[0] if found else None
 
-    def _scalar(self, query: Select[Any]) -> Any:
-        row = self._one(query)
+    def _scalar(self, query: Select[Any], *, fresh: bool = True) -> Any:
+        row = self._one(query, fresh=fresh)
         return None if row is None else row[0]
+
+    def _one_action(self, query: Select[Any]) -> Any:
+        """Ask the outbox, which is asked often; actions seldom wait in the journal."""
+        if self._database.journals is not None:
+            self._database.journals.settle_actions()
+        return self._one(query, fresh=False)
+
+    def _settle_for(self, what: str, values: Sequence[Any]) -> None:
+        """Let the tables have what our journal holds of these; see ``Journal.holds``."""
+        if self._database.journals is not None and values:
+            with self._database.reading_raw() as raw:
+                self._database.journals.freshen(raw, what, values)
 
     def _ask(self, question: Question, values: Sequence[Any], **more: Any) -> list[Any]:
         if not values:
@@ -70,7 +82,7 @@ class Reading:
             return found
 
     def get_meta(self, key: str) -> str | None:
-        value: str | None = self._scalar(select(schema.meta.c.value).where(schema.meta.c.key == key))
+        value: str | None = self._scalar(select(schema.meta.c.value).where(schema.meta.c.key == key), fresh=False)
         return value
 
     # ---- events
@@ -78,9 +90,11 @@ class Reading:
         return self._highest(schema.event.c.seq)
 
     def known_ids(self, ids: Sequence[str]) -> set[str]:
-        return {row[0] for row in self._ask(_KNOWN, ids)}
+        waiting = self._database.journals.known(ids) if self._database.journals is not None else set[str]()
+        return {row[0] for row in self._ask(_KNOWN, ids)} | waiting
 
     def history(self, profiles: Sequence[int], types: Iterable[str] | None = None) -> dict[int, list[Event]]:
+        self._settle_for("keys", profiles)
         found: dict[int, list[Event]] = {key: [] for key in profiles}
         if types is None:
             answer = self._ask(_HISTORY, list(found))
@@ -108,6 +122,7 @@ class Reading:
 
     # ---- profiles
     def resolve(self, identifiers: Sequence[Identifier]) -> dict[Identifier, IdentifierRow]:
+        self._settle_for("names", identifiers)
         values: dict[str, list[str]] = {}
         for one in identifiers:
             values.setdefault(one.kind, []).append(one.value)
@@ -118,9 +133,11 @@ class Reading:
         }
 
     def profiles(self, keys: Sequence[int]) -> dict[int, Profile]:
+        self._settle_for("keys", keys)
         return {row[0]: rows.profile(row) for row in self._ask(_PROFILES, keys)}
 
     def profiles_by_id(self, ids: Sequence[str]) -> dict[str, Profile]:
+        self._settle_for("public", ids)
         return {row[1]: rows.profile(row) for row in self._ask(_PROFILES_BY_ID, ids)}
 
     def page_profiles(self, *, after: int = 0, limit: int = 50, kind: str | None = None) -> list[Profile]:
@@ -161,10 +178,11 @@ class Reading:
         for column, value in ((table.c.kind, kind), (table.c.name, name), (table.c.status, status)):
             if value is not None:
                 query = query.where(column == value)
-        return [rows.definition(row) for row in self._all(query)]
+        return [rows.definition(row) for row in self._all(query, fresh=False)]
 
     # ---- memberships, timers
     def memberships(self, profiles: Sequence[int]) -> dict[int, list[Membership]]:
+        self._settle_for("keys", profiles)
         found: dict[int, list[Membership]] = {key: [] for key in profiles}
         for row in self._ask(_MEMBERSHIPS, list(found)):
             found[row[1]].append(Membership(*row))
@@ -235,12 +253,14 @@ class Reading:
         query = select(func.count()).where(
             table.c.profile == profile, table.c.channel == channel, table.c.due > since, table.c.status.in_(on_its_way)
         )
-        return int(self._scalar(query))
+        return int(self._one_action(query)[0])
 
     # ---- the rest
     def recall_reply(self, key: str) -> tuple[str, Json] | None:
-        row = self._one(select(schema.reply.c.digest, schema.reply.c.reply).where(schema.reply.c.key == key))
+        query = select(schema.reply.c.digest, schema.reply.c.reply).where(schema.reply.c.key == key)
+        row = self._one(query, fresh=False)
         return (row.digest, row.reply) if row is not None else None
 
     def keys(self) -> list[dict[str, Json]]:
-        return [dict(row._mapping) for row in self._all(select(*schema.api_key.c).order_by(schema.api_key.c.created_at))]
+        query = select(*schema.api_key.c).order_by(schema.api_key.c.created_at)
+        return [dict(row._mapping) for row in self._all(query, fresh=False)]

@@ -16,10 +16,14 @@ __all__ = [
     "metadata", "outbox", "profile", "reply", "timer",
 ]  # fmt: skip
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The version of this schema; a database says in ``meta`` which one it has."""
 
-UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {}
+UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
+    2: (
+        "INSERT INTO meta (key, value) VALUES ('journal', '')",
+    ),  # which journal there is, and up to which unit it was moved over
+}
 """The statements that bring a database from version n - 1 to n; run in order, in one transaction, when it is opened."""
 
 

@@ -81,6 +81,9 @@ class SqlStore(Reading):
     # ---- units
     def commit(self, unit: Unit) -> bool:
         """Write a unit durably; False (nothing written) when another process wrote since this store last did."""
+        written = self._database.append(unit)
+        if written is not None:
+            return written
         with self._database.writing_raw_as_last() as raw:
             if raw is None:
                 return False
@@ -255,7 +258,7 @@ class SqlStore(Reading):
         """Take due actions for delivery; what a dead deliverer had leased comes back when its lease is over."""
         table = schema.outbox
         open_ = table.c.status.in_((ActionStatus.PENDING.value, ActionStatus.SENDING.value))
-        if self._one(select(table.c.seq).where(open_, table.c.due <= now).limit(1)) is None:
+        if self._one_action(select(table.c.seq).where(open_, table.c.due <= now).limit(1)) is None:
             return []  # looked for before writing: a deliverer with nothing to do must not void the caches of others
         with self._database.writing() as connection:
             query = select(*rows.ACTION).where(open_, table.c.due <= now).order_by(table.c.due, table.c.seq).limit(limit)

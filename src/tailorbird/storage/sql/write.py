@@ -19,7 +19,7 @@ from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Event
 from tailorbird.core.profile import Profile
 from tailorbird.ports import Unit
 
-__all__ = ["numbering", "write_flows", "write_unit"]
+__all__ = ["Target", "numbering", "put_sqlite", "unit_rows", "write_flows", "write_unit"]
 
 _FLOOR: Final = "SELECT coalesce(max(CAST(value AS bigint)), 0) FROM meta WHERE key = 'highest event'"
 _TAKEN: Final = "SELECT coalesce(max(seq), 0) FROM event"
@@ -31,7 +31,7 @@ _CHUNKS: Final = (256, 32, 4, 1)
 _encoder = msgspec.json.Encoder()
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
     """A table, its columns with their PostgreSQL types, and what happens on a conflict."""
 
     table: str
@@ -39,13 +39,13 @@ class _Target(NamedTuple):
     tail: str = ""
 
 
-def _upsert(table: str, keys: str, *columns: tuple[str, str]) -> _Target:
+def _upsert(table: str, keys: str, *columns: tuple[str, str]) -> Target:
     names = [name for name, _ in columns if name not in keys.split(", ")]
     changes = ", ".join(f"{name} = excluded.{name}" for name in names)
-    return _Target(table, columns, f"ON CONFLICT ({keys}) DO UPDATE SET {changes}")
+    return Target(table, columns, f"ON CONFLICT ({keys}) DO UPDATE SET {changes}")
 
 
-_EVENTS = _Target(
+_EVENTS = Target(
     "event",
     (
         ("seq", "bigint"), ("id", "text"), ("type", "text"), ("profile", "bigint"), ("origin", "bigint"), ("at", "bigint"),
@@ -53,7 +53,7 @@ _EVENTS = _Target(
     ),
     "ON CONFLICT (id) DO NOTHING",
 )  # fmt: skip
-_EVENTS_WITHOUT_SEQ = _Target("event", _EVENTS.columns[1:], _EVENTS.tail)
+_EVENTS_WITHOUT_SEQ = Target("event", _EVENTS.columns[1:], _EVENTS.tail)
 _PROFILES = _upsert(
     "profile", "key",
     ("key", "bigint"), ("id", "text"), ("kind", "text"), ("bucket", "bigint"), ("created_at", "bigint"),
@@ -67,7 +67,7 @@ _MEMBERSHIPS = _upsert(
     "membership", "segment, profile", ("segment", "text"), ("profile", "bigint"), ("entered_at", "bigint"), ("version", "integer")
 )
 _TIMERS = _upsert("timer", "profile, key", ("profile", "bigint"), ("key", "text"), ("due", "bigint"))
-_ACTIONS = _Target(
+_ACTIONS = Target(
     "outbox",
     (
         ("key", "text"), ("kind", "text"), ("connector", "text"), ("payload", "jsonb"), ("profile", "bigint"), ("channel", "text"),
@@ -82,31 +82,65 @@ _MERGES = _upsert(
     ("id", "text"), ("winner", "bigint"), ("loser", "bigint"), ("at", "bigint"), ("rule", "text"), ("reason", "text"),
     ("undone_at", "bigint"),
 )  # fmt: skip
-_FLOWS = _Target("flow", (("segment", "text"), ("at", "bigint"), ("entered", "bigint"), ("exited", "bigint")))
+_FLOWS = Target("flow", (("segment", "text"), ("at", "bigint"), ("entered", "bigint"), ("exited", "bigint")))
 
 
 def write_unit(raw: Any, unit: Unit, *, postgres: bool) -> None:
     """Write all of a unit through the driver's connection (inside a transaction that the caller began)."""
-    put = _put_postgres if postgres else _put_sqlite
-    if unit.profiles:
-        put(raw, _PROFILES, [_profile_row(p) for p in unit.profiles.values()])
-    if unit.identifiers:
-        # The last row of a name counts: one statement may not touch a row twice.
-        put(raw, _IDENTIFIERS, list({(row.kind, row.value): tuple(row) for row in unit.identifiers}.values()))
-    if unit.events:
-        _put_events(raw, unit.events, put, postgres)
+    put = _put_postgres if postgres else put_sqlite
     if unit.left:
         _delete_pairs(raw, "membership", ("segment", "profile"), unit.left, postgres)
-    if unit.memberships:
-        put(raw, _MEMBERSHIPS, list({(m.segment, m.profile): tuple(m) for m in unit.memberships}.values()))
-    if unit.timers:
-        _put_timers(raw, unit.timers, put, postgres)
-    if unit.actions:
-        put(raw, _ACTIONS, [_action_row(a) for a in {a.key: a for a in reversed(unit.actions)}.values()][::-1])
+    gone = [key for key, due in unit.timers.items() if due < 0]
+    if gone:
+        _delete_pairs(raw, "timer", ("profile", "key"), gone, postgres)
+    for target, found in unit_rows(unit):
+        if target is _EVENTS:
+            _put_events(raw, found, put, postgres)
+        else:
+            put(raw, target, found)
     if unit.updated_actions:
         put(raw, _UPDATED_ACTIONS, [_action_row(a) for a in {a.key: a for a in unit.updated_actions}.values()])
     if unit.merges:
         put(raw, _MERGES, [msgspec.structs.astuple(m) for m in {m.id: m for m in unit.merges}.values()])
+
+
+def unit_rows(unit: Unit) -> Iterator[tuple[Target, Sequence[tuple[Any, ...]]]]:
+    """Yield what a unit adds or replaces: a table, and rows for it with all of its columns."""
+    if unit.profiles:
+        yield _PROFILES, [_profile_row(p) for p in unit.profiles.values()]
+    if unit.identifiers:
+        # The last row of a name counts: one statement may not touch a row twice.
+        yield _IDENTIFIERS, list({(row.kind, row.value): tuple(row) for row in unit.identifiers}.values())
+    if unit.events:
+        encode = _encoder.encode
+        yield (
+            _EVENTS,
+            [
+                (
+                    e.seq,
+                    e.id,
+                    e.type,
+                    e.profile,
+                    e.origin or e.profile,
+                    e.at,
+                    e.received_at,
+                    e.source,
+                    encode(e.data).decode(),
+                    e.cause,
+                )
+                for e in unit.events
+            ],
+        )
+        flows = _flows(unit.events)
+        if flows:
+            yield _FLOWS, flows
+    if unit.memberships:
+        yield _MEMBERSHIPS, list({(m.segment, m.profile): tuple(m) for m in unit.memberships}.values())
+    armed = [(profile, key, due) for (profile, key), due in unit.timers.items() if due >= 0]
+    if armed:
+        yield _TIMERS, armed
+    if unit.actions:
+        yield _ACTIONS, [_action_row(a) for a in {a.key: a for a in reversed(unit.actions)}.values()][::-1]
 
 
 @contextmanager
@@ -132,37 +166,26 @@ def numbering(raw: Any, *, postgres: bool) -> Iterator[None]:
 
 def write_flows(raw: Any, rows: Sequence[tuple[str, int, int, int]], *, postgres: bool) -> None:
     """Append (segment, at, entered, exited) rows."""
-    (_put_postgres if postgres else _put_sqlite)(raw, _FLOWS, rows)
+    (_put_postgres if postgres else put_sqlite)(raw, _FLOWS, rows)
 
 
-def _put_events(raw: Any, events: Sequence[Event], put: Any, postgres: bool) -> None:
-    encode = _encoder.encode
-    rows = [
-        (e.seq, e.id, e.type, e.profile, e.origin or e.profile, e.at, e.received_at, e.source, encode(e.data).decode(), e.cause)
-        for e in events
-    ]
+def _put_events(raw: Any, rows: Sequence[tuple[Any, ...]], put: Any, postgres: bool) -> None:
     numbered = [row for row in rows if row[0]]
     if numbered:
         put(raw, _EVENTS, numbered)
     if len(numbered) < len(rows):
         with numbering(raw, postgres=postgres):
             put(raw, _EVENTS_WITHOUT_SEQ, [row[1:] for row in rows if not row[0]])
+
+
+def _flows(events: Sequence[Event]) -> list[tuple[str, int, int, int]]:
+    """Return (segment, at, entered, exited) for what events tell of memberships."""
     flows: dict[tuple[str, int], list[int]] = {}
     for event in events:
         if event.type in (SEGMENT_ENTERED, SEGMENT_EXITED):
             tally = flows.setdefault((event.data["segment"], event.at), [0, 0])
             tally[event.type == SEGMENT_EXITED] += 1
-    if flows:
-        put(raw, _FLOWS, [(segment, at, *tally) for (segment, at), tally in flows.items()])
-
-
-def _put_timers(raw: Any, timers: dict[tuple[int, str], int], put: Any, postgres: bool) -> None:
-    gone = [key for key, due in timers.items() if due < 0]
-    if gone:
-        _delete_pairs(raw, "timer", ("profile", "key"), gone, postgres)
-    armed = [(profile, key, due) for (profile, key), due in timers.items() if due >= 0]
-    if armed:
-        put(raw, _TIMERS, armed)
+    return [(segment, at, *tally) for (segment, at), tally in flows.items()]  # type: ignore[misc]
 
 
 def _delete_pairs(raw: Any, table: str, columns: tuple[str, str], pairs: Iterable[tuple[Any, Any]], postgres: bool) -> None:
@@ -171,7 +194,7 @@ def _delete_pairs(raw: Any, table: str, columns: tuple[str, str], pairs: Iterabl
     (raw.cursor() if postgres else raw).executemany(sql, list(pairs))
 
 
-def _put_sqlite(raw: Any, target: _Target, rows: Sequence[tuple[Any, ...]]) -> None:
+def put_sqlite(raw: Any, target: Target, rows: Sequence[tuple[Any, ...]]) -> None:
     start = 0
     for size in _CHUNKS:
         sql = None
@@ -182,18 +205,18 @@ def _put_sqlite(raw: Any, target: _Target, rows: Sequence[tuple[Any, ...]]) -> N
 
 
 @lru_cache(maxsize=128)
-def _sqlite_insert(target: _Target, size: int) -> str:
+def _sqlite_insert(target: Target, size: int) -> str:
     names = ", ".join(name for name, _ in target.columns)
     one = f"({', '.join('?' * len(target.columns))})"
     return f"INSERT INTO {target.table} ({names}) VALUES {', '.join([one] * size)} {target.tail}"
 
 
-def _put_postgres(raw: Any, target: _Target, rows: Sequence[tuple[Any, ...]]) -> None:
+def _put_postgres(raw: Any, target: Target, rows: Sequence[tuple[Any, ...]]) -> None:
     raw.execute(_postgres_insert(target), [list(column) for column in zip(*rows, strict=True)])
 
 
 @lru_cache(maxsize=64)
-def _postgres_insert(target: _Target) -> str:
+def _postgres_insert(target: Target) -> str:
     names = ", ".join(name for name, _ in target.columns)
     arrays = ", ".join(f"%s::{type_}[]" for _, type_ in target.columns)
     return f"INSERT INTO {target.table} ({names}) SELECT * FROM unnest({arrays}) {target.tail}"

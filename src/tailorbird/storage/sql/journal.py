@@ -1,0 +1,291 @@
+"""The journal of a busy SQLite database: units in order of arrival, moved into the indexed tables in long runs.
+
+An event belongs to a profile, and profiles come in any order: every unit of work touches a page of each index for nearly every
+row, and writing pages is what a commit costs. So while units come fast they are first made durable in a second file that has
+no such indexes, a page for dozens of rows; a thread moves them over, thousands at a time, each page of an index once.
+Whoever reads what the journal still holds moves it over before (see ``Database``), so nobody ever sees less than everything.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from tailorbird.core.profile import Identifier
+from tailorbird.ports import Unit
+from tailorbird.storage.sql.write import Target, put_sqlite, unit_rows
+
+__all__ = ["Journal", "clear", "close_journal", "fits", "journal_path", "move", "remove", "state"]
+
+_TABLES: Final = {
+    "event": "seq INTEGER, id TEXT, type TEXT, profile INTEGER, origin INTEGER, at INTEGER, received_at INTEGER, source TEXT, "
+    "data TEXT, cause TEXT",
+    "profile": "key INTEGER, id TEXT, kind TEXT, bucket INTEGER, created_at INTEGER, attributes TEXT, provenance TEXT, tags TEXT, "
+    "consents TEXT, merged_into INTEGER",
+    "identifier": "kind TEXT, value TEXT, profile INTEGER, origin INTEGER, at INTEGER",
+    "membership": "segment TEXT, profile INTEGER, entered_at INTEGER, version INTEGER",
+    "timer": "profile INTEGER, key TEXT, due INTEGER",
+    "outbox": "key TEXT, kind TEXT, connector TEXT, payload TEXT, profile INTEGER, channel TEXT, purpose TEXT, due INTEGER, "
+    "created_at INTEGER, cause TEXT, status TEXT, attempts INTEGER, error TEXT",
+    "flow": "segment TEXT, at INTEGER, entered INTEGER, exited INTEGER",
+}
+"""What the journal has of each table: its columns, and before them the place in the order and the number of the unit.
+
+A membership that was left has no ``entered_at``, a timer that is gone no ``due``.
+"""
+
+_LAST: Final = "n IN (SELECT max(n) FROM journal.{0} WHERE {1} GROUP BY {2}) AND {1}"
+_SCOPE: Final = "unit > :done AND unit <= :last"
+
+
+def _columns(table: str) -> str:
+    return ", ".join(part.split()[0] for part in _TABLES[table].split(", "))
+
+
+def _upsert(table: str, keys: str, also: str = "") -> str:
+    """Return the statement that brings the last row of each key over."""
+    columns = _columns(table)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns.split(", ") if name not in keys.split(", "))
+    return (
+        f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM journal.{table} WHERE {_LAST.format(table, _SCOPE, keys)}"
+        f"{also} ORDER BY {keys} ON CONFLICT ({keys}) DO UPDATE SET {changes}"
+    )
+
+
+def _delete(table: str, keys: str, gone: str) -> str:
+    last = _LAST.format(table, _SCOPE, keys)
+    return f"DELETE FROM main.{table} WHERE ({keys}) IN (SELECT {keys} FROM journal.{table} WHERE {last} AND {gone})"
+
+
+_MOVES: Final = (
+    _upsert("profile", "key"),
+    _upsert("identifier", "kind, value"),
+    f"INSERT INTO main.event ({_columns('event')}) SELECT {_columns('event')} FROM journal.event WHERE {_SCOPE} ORDER BY n "
+    "ON CONFLICT (id) DO NOTHING",
+    f"INSERT INTO main.flow SELECT segment, at, sum(entered), sum(exited) FROM journal.flow WHERE {_SCOPE} GROUP BY segment, at",
+    _delete("membership", "segment, profile", "entered_at IS NULL"),
+    _upsert("membership", "segment, profile", " AND entered_at IS NOT NULL"),
+    _delete("timer", "profile, key", "due IS NULL"),
+    _upsert("timer", "profile, key", " AND due IS NOT NULL"),
+    f"INSERT INTO main.outbox ({_columns('outbox')}) SELECT {_columns('outbox')} FROM journal.outbox WHERE {_SCOPE} ORDER BY n "
+    "ON CONFLICT (key) DO NOTHING",
+)
+
+
+class Pending:
+    """What a journal holds that the tables do not have yet, for who has to know whether a question concerns it."""
+
+    __slots__ = ("actions", "ids", "keys", "names", "public", "units")
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self.keys: set[int] = set()
+        self.names: set[Identifier] = set()
+        self.public: set[str] = set()
+        self.actions = False
+        self.units = 0
+
+    def add(self, unit: Unit) -> None:
+        """Take note of a unit."""
+        self.units += 1
+        self.ids.update([event.id for event in unit.events])
+        self.keys.update([event.profile for event in unit.events])
+        self.keys.update([row.profile for row in unit.memberships])
+        self.keys.update([key for _, key in unit.left])
+        for profile in unit.profiles.values():
+            self.keys.add(profile.key)
+            self.public.add(profile.id)
+        for row in unit.identifiers:
+            self.names.add(Identifier(row.kind, row.value))
+            self.keys.add(row.profile)
+        self.actions = self.actions or bool(unit.actions)
+
+
+def fits(unit: Unit) -> bool:
+    """Return whether a unit may go by the journal: what changes merges or actions that exist does not."""
+    return not (unit.merges or unit.updated_actions)
+
+
+def journal_path(database: Path, name: str) -> Path:
+    """Return where a journal of this name lies: beside the database."""
+    return Path(f"{database}.{name}")
+
+
+class Journal:
+    """A journal that this process writes. Not thread-safe: the caller holds the database's lock.
+
+    ``last`` is the number of the last unit in it, ``done`` of the last that was moved over, as far as known here; ``highest`` is
+    the highest number of an event that there is.
+    """
+
+    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection], *, highest: int) -> None:
+        self.path = path
+        self.highest = highest
+        self.last = 0
+        self.done = 0
+        self.recent = Pending()
+        self.moving = Pending()
+        self.began = 0.0
+        self._guard = threading.Lock()
+        self._raw = connect(path)
+        self._raw.execute("PRAGMA wal_autocheckpoint=4000")
+        self._raw.execute("BEGIN IMMEDIATE")
+        for table, columns in _TABLES.items():
+            self._raw.execute(f"CREATE TABLE {table} (n INTEGER PRIMARY KEY, unit INTEGER, {columns})")
+        self._raw.execute("CREATE TABLE state (closed INTEGER)")
+        self._raw.execute("INSERT INTO state VALUES (0)")
+        self._raw.execute("COMMIT")
+
+    @property
+    def name(self) -> str:
+        """What the database calls it."""
+        return self.path.suffix[1:]
+
+    @property
+    def waiting(self) -> int:
+        """How many events it holds that are not moved over."""
+        return len(self.recent.ids) + len(self.moving.ids)
+
+    def append(self, unit: Unit) -> bool:
+        """Write a unit durably; False (nothing written) when another process closed the journal to write itself."""
+        raw, number = self._raw, self.last + 1
+        raw.execute("BEGIN IMMEDIATE")
+        try:
+            if raw.execute("SELECT closed FROM state").fetchone()[0]:
+                raw.execute("ROLLBACK")
+                return False
+            for target, rows in unit_rows(unit):
+                put_sqlite(raw, _TARGETS[target.table], [(number, *row) for row in rows])
+            put_sqlite(raw, _TARGETS["membership"], [(number, *pair, None, None) for pair in unit.left])
+            put_sqlite(raw, _TARGETS["timer"], [(number, *pair, None) for pair, due in unit.timers.items() if due < 0])
+            raw.execute("COMMIT")
+        except BaseException:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            raise
+        with self._guard:
+            self.last = number
+            self.highest = max([self.highest, *[event.seq for event in unit.events]])
+            self.recent.add(unit)
+        return True
+
+    def follows(self, unit: Unit) -> bool:
+        """Return whether the unit's events have numbers that were never given: what has not is for the tables to refuse."""
+        seqs = {event.seq for event in unit.events}
+        return len(seqs) == len(unit.events) and (not seqs or min(seqs) > self.highest)
+
+    def holds(self, what: str, values: Iterable[Any]) -> bool:
+        """Return whether any of these is among what waits: ``ids``, ``keys``, ``names`` or ``public`` ids."""
+        with self._guard:
+            return not (getattr(self.recent, what).isdisjoint(values) and getattr(self.moving, what).isdisjoint(values))
+
+    def known(self, ids: Iterable[str]) -> set[str]:
+        """Return which of these event ids are among what waits."""
+        asked = set(ids)
+        with self._guard:
+            return (asked & self.recent.ids) | (asked & self.moving.ids)
+
+    @property
+    def actions(self) -> bool:
+        """Whether actions are among what waits."""
+        with self._guard:
+            return self.recent.actions or self.moving.actions
+
+    def begin_move(self) -> int:
+        """Say that all there is now is being moved over; return the number of the last unit of it."""
+        with self._guard:
+            self.moving, self.recent = self.recent, Pending()
+            return self.last
+
+    def end_move(self, done: int | None) -> None:
+        """Say up to which unit the tables have everything now (None: it failed, nothing is known to have changed)."""
+        with self._guard:
+            if done is None:
+                back = self.moving
+                for name in ("ids", "keys", "names", "public"):
+                    getattr(self.recent, name).update(getattr(back, name))
+                self.recent.actions = self.recent.actions or back.actions
+                self.recent.units += back.units
+            else:
+                self.done = max(self.done, done)
+            self.moving = Pending()
+
+    def close(self) -> None:
+        """Close the connection; the file stays."""
+        self._raw.close()
+
+    def remove(self) -> None:
+        """Close the connection and delete the file; everything must have been moved over."""
+        self.close()
+        remove(self.path)
+
+
+def remove(path: Path) -> None:
+    """Delete a journal that was moved over."""
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").unlink()
+
+
+def move(raw: Any, name: str, last: int | None) -> int:
+    """Move a journal's units up to ``last`` (None: all) into the tables; return the number of the last unit moved.
+
+    ``raw`` is a connection to the database with the journal attached as ``journal``. One transaction: what the tables have is
+    told by the number that is written with it, so a unit is moved once, whatever happens in between.
+    """
+    raw.execute("BEGIN")
+    try:
+        # A write first: only the database is locked then, and the journal goes on taking units.
+        raw.execute("UPDATE meta SET value = value WHERE key = 'journal'")
+        named, done = state(raw)
+        if named != name:
+            raw.execute("ROLLBACK")
+            return last or 0  # somebody else moved all of it and closed it
+        if last is None:
+            last = int(raw.execute("SELECT coalesce(max(unit), 0) FROM journal.event").fetchone()[0])
+            for table in _TABLES:
+                last = max(last, int(raw.execute(f"SELECT coalesce(max(unit), 0) FROM journal.{table}").fetchone()[0]))
+        if last > done:
+            for statement in _MOVES:
+                raw.execute(statement, {"done": done, "last": last})
+            raw.execute("UPDATE meta SET value = ? WHERE key = 'journal'", (f"{name} {last}",))
+        raw.execute("COMMIT")
+    except BaseException:
+        if raw.in_transaction:
+            raw.execute("ROLLBACK")
+        raise
+    return max(last, done)
+
+
+def clear(raw: Any, done: int) -> None:
+    """Drop from an attached journal what the tables have."""
+    raw.execute("BEGIN")
+    try:
+        for table in _TABLES:
+            raw.execute(f"DELETE FROM journal.{table} WHERE unit <= ?", (done,))
+        raw.execute("COMMIT")
+    except BaseException:
+        if raw.in_transaction:
+            raw.execute("ROLLBACK")
+        raise
+
+
+def close_journal(raw: Any) -> None:
+    """Close an attached journal: whoever writes it notices at the next unit."""
+    raw.execute("UPDATE journal.state SET closed = 1")
+
+
+def state(raw: Any) -> tuple[str, int]:
+    """Return the name of the database's journal (empty: none) and the number of the last unit moved over."""
+    value = raw.execute("SELECT value FROM meta WHERE key = 'journal'").fetchone()
+    name, _, done = (value[0] if value else "").partition(" ")
+    return name, int(done or 0)
+
+
+_TARGETS: Final = {
+    table: Target(table, (("unit", "bigint"), *((name, "") for name in _columns(table).split(", ")))) for table in _TABLES
+}

@@ -1,0 +1,254 @@
+"""Who writes and who moves the journal of a busy SQLite database: this process's own one, and those that others left or write."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from tailorbird.errors import Unavailable
+from tailorbird.ports import Unit
+from tailorbird.storage.sql.journal import Journal, clear, close_journal, fits, journal_path, move, remove, state
+
+__all__ = ["Journaling"]
+
+_RUN: Final = 12_000
+"""Events that are moved over at once when there are so many; enough to write most pages of an index for many rows each."""
+
+_AGE: Final = 0.25
+"""Seconds after which they are moved over, however few."""
+
+_MOST: Final = 200_000
+"""Events that may wait at most; a unit that comes then waits itself until there is room."""
+
+_TICK: Final = 0.05
+
+
+class Journaling:
+    """The journals beside one database. ``hurry`` is how many events a unit has from which on it goes by the journal.
+
+    Everything that writes holds the database's lock; moving has a lock of its own, so that units go on being taken meanwhile.
+    """
+
+    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection], *, hurry: int) -> None:
+        self._path = path
+        self._connect = connect
+        self._hurry = hurry
+        self.own: Journal | None = None
+        self._moving = threading.RLock()
+        self._mover: sqlite3.Connection | None = None
+        self._attached = ""
+        self._stop = threading.Event()
+        self._full = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # ---- our own
+
+    def wants(self, unit: Unit) -> bool:
+        """Return whether a unit should go by the journal: it is large, or others wait there already."""
+        own = self.own
+        return (len(unit.events) >= self._hurry or (own is not None and own.last > own.done)) and fits(unit)
+
+    def open(self, raw: Any) -> None:
+        """Begin a journal, inside a write transaction on the database."""
+        highest = int(raw.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
+        path = journal_path(self._path, f"journal-{uuid.uuid4().hex[:12]}")
+        journal = Journal(path, self._connect, highest=highest)
+        try:
+            raw.execute("UPDATE meta SET value = ? WHERE key = 'journal'", (f"{journal.name} 0",))
+        except BaseException:
+            journal.remove()
+            raise
+        self.own = journal
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
+
+    def append(self, unit: Unit) -> bool:
+        """Write a unit durably to our journal, which must be there; False when another process closed it."""
+        own = self.own
+        assert own is not None
+        if own.waiting > _MOST:
+            self.settle()
+        if own.last == own.done:
+            own.began = time.monotonic()
+        if not own.append(unit):
+            self.drop()
+            return False
+        if own.waiting >= _RUN:
+            self._full.set()
+        return True
+
+    def drop(self) -> None:
+        """Let go of our journal, which another process took over (it removes the file)."""
+        own, self.own = self.own, None
+        if own is not None:
+            own.close()
+
+    def settle(self) -> None:
+        """Move everything in our journal into the tables."""
+        with self._moving:
+            own = self.own
+            if own is None or own.last == own.done:
+                return
+            last, done = own.begin_move(), None
+            try:
+                raw = self._attach(own.name)
+                done = move(raw, own.name, last)
+                clear(raw, done)
+            except _Gone:
+                if self._still(own.name):
+                    raise self._missing(own.name) from None
+                done = last  # another process took it over, and has moved all of it
+            finally:
+                own.end_move(done)
+
+    def known(self, ids: Iterable[str]) -> set[str]:
+        """Return which of these events wait in our journal."""
+        own = self.own
+        return set() if own is None else own.known(ids)
+
+    def settle_actions(self) -> None:
+        """Move everything over if actions wait in our journal."""
+        own = self.own
+        if own is not None and own.actions:
+            self.settle()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._full.wait(_TICK)
+            own = self.own
+            if own is None or own.last == own.done:
+                continue
+            if self._full.is_set() or time.monotonic() - own.began >= _AGE:
+                self._full.clear()
+                own.began = time.monotonic()
+                try:
+                    self.settle()
+                except sqlite3.Error:  # whoever reads or writes next is told; nothing is lost meanwhile
+                    self._stop.wait(1)
+
+    # ---- whosever
+
+    def freshen(self, raw: Any, what: str = "", values: Iterable[Any] = ()) -> None:
+        """Let the tables have everything, before a question; ``raw`` is a connection that reads.
+
+        With ``what``: of our own journal only what concerns the question, see ``Journal.holds``.
+        """
+        name, done = state(raw)
+        if not name:
+            return
+        own = self.own
+        if own is not None and own.name == name:
+            if own.last > done and (not what or own.holds(what, values)):
+                self.settle()
+            return
+        with self._moving:
+            try:
+                move(self._attach(name), name, None)
+            except _Gone:  # taken over meanwhile: then the tables have it
+                if self._still(name):
+                    raise self._missing(name) from None
+
+    def admit(self, raw: Any) -> None:
+        """Let us write: inside a write transaction, close the journal of another process and move it over first."""
+        while True:
+            name, _ = state(raw)
+            own = self.own
+            if own is not None and own.name != name:
+                self.drop()
+            elif not name or own is not None:
+                return
+            if name:
+                raw.execute("ROLLBACK")
+                self._take_over(name)
+                raw.execute("BEGIN IMMEDIATE")
+
+    def _take_over(self, name: str) -> None:
+        with self._moving:
+            try:
+                raw = self._attach(name)
+            except _Gone:
+                if self._still(name):
+                    raise self._missing(name) from None
+                return
+            close_journal(raw)
+            move(raw, name, None)
+            raw.execute("UPDATE meta SET value = '' WHERE key = 'journal' AND value LIKE ? || ' %'", (name,))
+            self._detach()
+        remove(journal_path(self._path, name))
+
+    def _missing(self, name: str) -> Unavailable:
+        return Unavailable(
+            f"events that were taken in lie in the file {journal_path(self._path, name).name}, which is not there",
+            hint="put it beside the database again: a database and its .journal-… file belong together",
+        )
+
+    def _still(self, name: str) -> bool:
+        raw = self._connection()
+        return state(raw)[0] == name
+
+    def _attach(self, name: str) -> sqlite3.Connection:
+        raw = self._connection()
+        if self._attached != name:
+            self._detach()
+            path = quote(str(journal_path(self._path, name)))
+            try:
+                raw.execute("ATTACH DATABASE ? AS journal", (f"file:{path}?mode=rw",))
+            except sqlite3.OperationalError as error:
+                if not journal_path(self._path, name).exists():
+                    raise _Gone from error
+                raise
+            raw.execute("PRAGMA journal.synchronous=FULL")
+            self._attached = name
+        return raw
+
+    def _detach(self) -> None:
+        if self._attached and self._mover is not None:
+            self._mover.execute("DETACH DATABASE journal")
+        self._attached = ""
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._mover is None:
+            self._mover = self._connect(self._path)
+        return self._mover
+
+    # ---- the end
+
+    def checkpoint(self) -> None:
+        """Take what was moved over, or erased since, out of the journal's log."""
+        with self._moving:
+            if self._attached and self._mover is not None:
+                self._mover.execute("PRAGMA journal.wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Move everything over and remove our journal; the database's lock must be held."""
+        self._stop.set()
+        self._full.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        try:
+            self.settle()
+            own = self.own
+            with self._moving:
+                if own is not None:
+                    raw = self._connection()
+                    raw.execute("UPDATE meta SET value = '' WHERE key = 'journal' AND value LIKE ? || ' %'", (own.name,))
+                    self._detach()
+                    own.remove()
+        finally:
+            self.own = None
+            if self._mover is not None:
+                self._mover.close()
+                self._mover = None
+                self._attached = ""
+
+
+class _Gone(Exception):
+    """The file of a journal is not there any more."""
