@@ -218,11 +218,14 @@ def process(command: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 def run_server(path: str) -> None:
     """Serve a database on a free port."""
-    from tailorbird.api.server import listen, make_server
+    import socket
 
-    listener = listen("127.0.0.1", 0)
+    from tailorbird.api.server import serve
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     with Engine.open(path, clock=ShopClock()) as engine:
-        make_server(engine, ready=lambda: print(listener.getsockname()[1], flush=True)).run(sockets=[listener])
+        serve(engine, port=port, ready=lambda: print(port, flush=True))
 
 
 def run_echo(size: int) -> None:

@@ -103,6 +103,12 @@ def normalise_all(
     For a company ``external_id`` means ``company_id`` and ``crm:x`` means ``company_crm:x``. Raises ``InvalidEvent`` with
     every mistake when one cannot be read, when a kind is unknown, or when nothing usable is left.
     """
+    if len(identifiers) == 1:
+        ((kind, value),) = identifiers.items()
+        if type(value) is str and value:
+            one = _usable(kind, value, region, profile_kind)
+            if one is not None:
+                return (one,)
     found: list[Identifier] = []
     placeholders: list[str] = []
     mistakes: list[Mistake] = []

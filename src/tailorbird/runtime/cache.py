@@ -77,7 +77,7 @@ class Cache:
     def row(self, name: Identifier) -> IdentifierRow | None:
         """Return an identifier's row as it is now, if ``find`` met it."""
         row = self.rows.get(name)
-        if row is not None and row.profile in self.into:
+        if self.into and row is not None and row.profile in self.into:
             row = self.rows[name] = row._replace(profile=self.root(row.profile))
         return row
 

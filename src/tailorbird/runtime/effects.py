@@ -47,6 +47,7 @@ class Effects:
         self._flying = flying
         self.seq = 0
         self.gate: Callable[[Action, Profile | None, int], Action] | None = None
+        self._told: dict[tuple[str, int, str], dict[str, Json]] = {}  # what such events say, once; nobody changes an event
 
     def run(self, turn: Turn, entry: Entry, event: Event | None, why: str = "event") -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Run an event (None: only the time) and all it brings about; return the segments entered and exited."""
@@ -135,7 +136,10 @@ class Effects:
         self.seq += 1
         type_ = SEGMENT_ENTERED if came else SEGMENT_EXITED
         named = blake2b(f"{profile.id} {origin} {type_} {cause or why} {name}".encode(), digest_size=12).hexdigest()
-        data: dict[str, Json] = {"segment": name, "version": self.catalog.versions.get(name, 0), "reason": why}
+        version = self.catalog.versions.get(name, 0)
+        told = self._told.get((name, version, why))
+        if told is None:
+            told = self._told[name, version, why] = {"segment": name, "version": version, "reason": why}
         return Event(
             id=f"{OWN_IDS}{now:012x}{named}",
             type=type_,
@@ -144,7 +148,7 @@ class Effects:
             at=now,
             received_at=now,
             source="segments",
-            data=data,
+            data=told,
             cause=cause,
             seq=self.seq,
         )

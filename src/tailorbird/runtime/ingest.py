@@ -22,7 +22,7 @@ from tailorbird.core.event import (
 from tailorbird.errors import InvalidEvent, Mistake
 
 __all__ = [
-    "MAX_DEPTH", "MAX_EVENT", "MAX_ID", "MAX_STRING", "MAX_TYPE", "OWN_IDS", "Incoming", "Receipt", "check", "refuse",
+    "MAX_DEPTH", "MAX_EVENT", "MAX_ID", "MAX_KEY", "MAX_STRING", "MAX_TYPE", "OWN_IDS", "Incoming", "Receipt", "check", "refuse",
 ]  # fmt: skip
 
 MAX_TYPE: Final = 200
@@ -50,7 +50,8 @@ class Incoming(msgspec.Struct, kw_only=True, gc=False):
     """An event as it came in. ``profile`` is a public id (``p_…``); else ``identifiers`` (kind to value) say whose it is.
 
     ``at`` in ms since 1970 (None: now); ``id`` makes taking it in twice harmless (None: a fresh one); ``kind`` is what the
-    profile is, ``person`` or ``company``.
+    profile is, ``person`` or ``company``. ``plain`` is set by who has seen already that every text in it is printable ASCII
+    and its data is flat and within the limits.
     """
 
     type: str
@@ -61,6 +62,7 @@ class Incoming(msgspec.Struct, kw_only=True, gc=False):
     source: str = "api"
     kind: str = "person"
     profile: str | None = None
+    plain: bool = False
 
 
 class Receipt(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
@@ -86,6 +88,14 @@ def refuse(mistakes: tuple[Mistake, ...]) -> InvalidEvent:
 def check(incoming: Incoming, now: int) -> tuple[Mistake, ...]:
     """Return everything that is wrong with an event from outside; nothing for a good one, in a few microseconds."""
     data, type_, at, id_ = incoming.data, incoming.type, incoming.at, incoming.id
+    if (
+        incoming.plain
+        and (id_ is None or id_[:3] != OWN_IDS)
+        and (at is None or 0 <= at <= now + FUTURE)
+        and (incoming.profile is not None) ^ bool(incoming.identifiers)
+        and not _RESERVED.match(type_)
+    ):
+        return ()
     if (
         type(type_) is str
         and 0 < len(type_) <= MAX_TYPE

@@ -239,16 +239,29 @@ class Loop:
 
     def _load(self, items: Sequence[Item]) -> None:
         cache = self.cache
-        cache.find(name for item in items for name in item.identifiers)
-        cache.find_ids(item.incoming.profile for item in items if item.incoming.profile is not None)
+        rows, into = cache.rows, cache.into
         wanted: list[int] = []
+        unmet: list[Item] = []
         for item in items:
             if item.incoming.profile is not None:
-                key = cache.keys.get(item.incoming.profile)
-                if key is not None:
-                    wanted.append(cache.root(key))
-            else:
-                wanted += [row.profile for name in item.identifiers if (row := cache.row(name)) is not None]
+                unmet.append(item)
+                continue
+            for name in item.identifiers:
+                row = rows.get(name)
+                if row is None or row.profile in into:
+                    unmet.append(item)
+                    break
+                wanted.append(row.profile)
+        if unmet:
+            cache.find([name for item in unmet for name in item.identifiers])
+            cache.find_ids(item.incoming.profile for item in unmet if item.incoming.profile is not None)
+            for item in unmet:
+                if item.incoming.profile is not None:
+                    key = cache.keys.get(item.incoming.profile)
+                    if key is not None:
+                        wanted.append(cache.root(key))
+                else:
+                    wanted += [row.profile for name in item.identifiers if (row := cache.row(name)) is not None]
         cache.load(wanted, self.program, self._turns + 1)
 
     def turn(self, group: Group) -> Turn:
@@ -326,7 +339,10 @@ class Loop:
         )
 
     def _flies(self, id_: str) -> bool:
-        return any(id_ in turn.ids for turn in self.flying.values())
+        for turn in self.flying.values():  # noqa: SIM110 – asked for every event, and a generator costs as much as the answer
+            if id_ in turn.ids:
+                return True
+        return False
 
     def _duplicate(self, item: Item) -> Receipt:
         key = None

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -159,9 +160,9 @@ class Journal:
                 raw.execute("ROLLBACK")
                 return False
             for target, rows in unit_rows(unit):
-                put_sqlite(raw, _TARGETS[target.table], [(number, *row) for row in rows])
-            put_sqlite(raw, _TARGETS["membership"], [(number, *pair, None, None) for pair in unit.left])
-            put_sqlite(raw, _TARGETS["timer"], [(number, *pair, None) for pair, due in unit.timers.items() if due < 0])
+                put_sqlite(raw, _TARGETS[target.table], rows, number)
+            put_sqlite(raw, _TARGETS["membership"], [(*pair, None, None) for pair in unit.left], number)
+            put_sqlite(raw, _TARGETS["timer"], [(*pair, None) for pair, due in unit.timers.items() if due < 0], number)
             raw.execute("COMMIT")
         except BaseException:
             if raw.in_transaction:
@@ -175,8 +176,13 @@ class Journal:
 
     def follows(self, unit: Unit) -> bool:
         """Return whether the unit's events have numbers that were never given: what has not is for the tables to refuse."""
-        seqs = {event.seq for event in unit.events}
-        return len(seqs) == len(unit.events) and (not seqs or min(seqs) > self.highest)
+        events = unit.events
+        if not events:
+            return True
+        if events[0].seq > self.highest and events[-1].seq - events[0].seq + 1 == len(events):
+            return all(one.seq < two.seq for one, two in pairwise(events))
+        seqs = {event.seq for event in events}
+        return len(seqs) == len(unit.events) and min(seqs) > self.highest
 
     def holds(self, what: str, values: Iterable[Any]) -> bool:
         """Return whether any of these is among what waits: ``ids``, ``keys``, ``names`` or ``public`` ids."""

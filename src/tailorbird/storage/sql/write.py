@@ -194,20 +194,22 @@ def _delete_pairs(raw: Any, table: str, columns: tuple[str, str], pairs: Iterabl
     (raw.cursor() if postgres else raw).executemany(sql, list(pairs))
 
 
-def put_sqlite(raw: Any, target: Target, rows: Sequence[tuple[Any, ...]]) -> None:
+def put_sqlite(raw: Any, target: Target, rows: Sequence[tuple[Any, ...]], *first: Any) -> None:
+    """Write rows with as few statements as can be; ``first`` are the values of the first columns, the same in every row."""
     start = 0
     for size in _CHUNKS:
         sql = None
         while len(rows) - start >= size:
-            sql = sql or _sqlite_insert(target, size)
-            raw.execute(sql, tuple(chain.from_iterable(rows[start : start + size])))
+            sql = sql or _sqlite_insert(target, size, len(first))
+            raw.execute(sql, (*first, *chain.from_iterable(rows[start : start + size])))
             start += size
 
 
 @lru_cache(maxsize=128)
-def _sqlite_insert(target: Target, size: int) -> str:
+def _sqlite_insert(target: Target, size: int, same: int) -> str:
     names = ", ".join(name for name, _ in target.columns)
-    one = f"({', '.join('?' * len(target.columns))})"
+    shared = "".join(f"?{place + 1}, " for place in range(same))
+    one = f"({shared}{', '.join('?' * (len(target.columns) - same))})"
     return f"INSERT INTO {target.table} ({names}) VALUES {', '.join([one] * size)} {target.tail}"
 
 
