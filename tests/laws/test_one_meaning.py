@@ -131,3 +131,32 @@ def test_values_are_what_the_reference_says(data: st.DataObject) -> None:
         found = feed.program.values(feed.state, names, now)
         assert all(map(same, found, expected)), f"at T0+{now - T0}: {found} is not {expected}"
         assert same(feed.program.value(feed.state, names[0], now), expected[0])
+
+
+@given(st.data())
+@LAW
+def test_no_value_that_stands_still_changes_before_the_predicted_instant(data: st.DataObject) -> None:
+    node = data.draw(anything())
+    events = data.draw(arrivals())
+    history = History(data.draw(seeds()), events)
+    now = max([1, *(event.at for event in events)])
+    now = max(now, data.draw(instants(events, node)))
+    program = Program({}, {"f": node})
+    if program.moving(("f",)) == (True,):
+        return
+    state = program.start(history.seed, history.events)
+    for _ in range(6):
+        expected = evaluate(node, history, now)
+        due = program.due(state, ("f",), now)
+        assert due > now
+        end = min(due - 1, now + 10**14)
+        for place, instant in enumerate(changes(node, history, now, end)):
+            assert same(evaluate(node, history, instant), expected), f"T0+{now - T0} due T0+{due - T0} but T0+{instant - T0}"
+            if place > 50:
+                break
+        if end > now:
+            for instant in (end, data.draw(st.integers(now, end))):
+                assert same(evaluate(node, history, instant), expected), f"due T0+{due - T0} but not at T0+{instant - T0}"
+        if due >= NEVER:
+            break
+        now = min(due, now + 10**14)

@@ -20,7 +20,7 @@ from tailorbird.expr.incremental.timed import Timed
 from tailorbird.expr.scalar import LARGEST_SPAN, apply_arith, apply_call
 from tailorbird.expr.text import lower, upper
 
-__all__ = ["compile_decisions", "compile_folding", "compile_held", "compile_values", "namespace"]
+__all__ = ["compile_decisions", "compile_due", "compile_folding", "compile_held", "compile_values", "namespace"]
 
 
 def namespace(change: type) -> Names:
@@ -80,4 +80,19 @@ def compile_values(forest: Forest, cells: Cells, names: Names, nodes: Sequence[n
     plain = Plain(forest, cells, names, source, uses(nodes))
     codes = [plain.value(node) for node in nodes]
     source.add(f"return ({''.join(f'{code}, ' for code in codes)})")
+    return names.define(names.function(), "x, now", source)
+
+
+def compile_due(forest: Forest, cells: Cells, names: Names, nodes: Sequence[n.Node]) -> Any:
+    """Return the function ``(x, now) -> due``: the earliest instant at which a value can change by itself.
+
+    Values that move all the time must not be among them.
+    """
+    source = Source()
+    timed = Timed(forest, cells, names, source, uses(nodes))
+    dues: list[str] = []
+    for node in nodes:
+        if timed.facts(node).timed:
+            dues += timed.step(node)[1]
+    source.add("return min(" + "".join(f"{due}, " for due in dues) + "NEVER, NEVER)")
     return names.define(names.function(), "x, now", source)

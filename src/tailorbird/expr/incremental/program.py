@@ -9,7 +9,7 @@ from tailorbird.core.event import Event
 from tailorbird.expr import nodes as n
 from tailorbird.expr.evaluate import NEVER
 from tailorbird.expr.incremental.cells import Cells, HeldCell, event_types
-from tailorbird.expr.incremental.compile import compile_decisions, compile_folding, compile_held, compile_values, namespace
+from tailorbird.expr.incremental.compile import compile_decisions, compile_due, compile_folding, compile_held, compile_values, namespace
 from tailorbird.expr.incremental.lower import Forest
 
 __all__ = ["NEVER", "Change", "Program", "State", "true_since"]
@@ -80,6 +80,7 @@ class Program:
         self._single: dict[str, Decide] = {}
         self._everything: Decide | None = None
         self._readers: dict[tuple[str, ...], Callable[[list[Any], int], tuple[Any, ...]]] = {}
+        self._dues_of: dict[tuple[str, ...], Callable[[list[Any], int], int]] = {}
 
     # -- state ------------------------------------------------------------------------------------------------------------
 
@@ -163,6 +164,22 @@ class Program:
             reader = compile_values(self._forest, self._cells, self._names, [self._values[name] for name in names])
             self._readers[names] = reader
         return reader(state.x, now)
+
+    def moving(self, names: tuple[str, ...]) -> tuple[bool, ...]:
+        """Return of each of these values whether it changes from one millisecond to the next, as ``time_since`` does."""
+        return tuple(self._forest.facts(self._values[name]).varying for name in names)
+
+    def due(self, state: State, names: tuple[str, ...], now: int) -> int:
+        """Return the earliest instant after ``now`` at which one of these values can change without an event (``NEVER``).
+
+        None of them may be ``moving``.
+        """
+        due = self._dues_of.get(names)
+        if due is None:
+            due = self._dues_of[names] = compile_due(
+                self._forest, self._cells, self._names, [self._values[name] for name in names]
+            )
+        return due(state.x, now)
 
 
 def true_since(condition: n.Node, seed: int, events: Iterable[Event], instant: int) -> int | None:
