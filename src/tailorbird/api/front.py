@@ -152,8 +152,9 @@ class Front:
         names = self._asked.get(query, ...)
         if names is ...:
             return None
-        values = self._engine.read_features(ref, names, warm=True)
-        return None if values is None else Answer(encode({"as_of": self._engine.clock.now(), "features": values}))
+        now = self._engine.now()
+        found = self._engine.encoded_features(ref, names, now)
+        return None if found is None else Answer(b'{"as_of":%d,"features":%s}' % (now, found))
 
     async def _features(self, ref: str, query: bytes) -> Answer:
         _check_address(ref, query)

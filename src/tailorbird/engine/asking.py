@@ -7,9 +7,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tailorbird.core.definition import Definition, Kind, Status
-from tailorbird.core.profile import Identifier
 from tailorbird.engine.parts import Parts
-from tailorbird.engine.refs import find_profile, is_public, read_instant, read_ref
+from tailorbird.engine.refs import find_profile, read_instant
 from tailorbird.engine.views import (
     Answer,
     EventView,
@@ -31,7 +30,6 @@ from tailorbird.expr.parse import parse
 from tailorbird.expr.types import Type
 from tailorbird.features.values import choose, values_as_of, wire
 from tailorbird.profiles.fold import FACTS
-from tailorbird.runtime.cache import Entry
 from tailorbird.segments.drift import Drift, baseline_instant, drift
 from tailorbird.segments.preview import people, population
 
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
     from tailorbird.expr.why import Reason
 
 __all__ = [
-    "Reader", "answer", "definitions", "feature_list", "features", "members", "profile_view", "segment_drift", "segment_list",
+    "answer", "definitions", "feature_list", "features", "members", "profile_view", "segment_drift", "segment_list",
     "timeline", "why",
 ]  # fmt: skip
 
@@ -83,79 +81,6 @@ def timeline(parts: Parts, ref: str, *, before: str | None, limit: int) -> Timel
         ),
         following,
     )
-
-
-class Reader:
-    """Reads features of profiles that are ready in memory in microseconds."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._chosen: dict[tuple[str, ...] | None, tuple[tuple[str, ...], tuple[tuple[int, Type], ...]]] = {}
-        self._epoch = -1
-        self._keys: dict[str, int] = {}
-
-    def warm(self, ref: str, names: tuple[str, ...] | None) -> dict[str, Any] | None:
-        """Return the features as JSON values when the profile is in memory, else None; never waits."""
-        loop = self._parts.loop
-        if loop.epoch != self._epoch:  # names may lead elsewhere now, and features may be others
-            self._keys.clear()
-            self._chosen.clear()
-            self._epoch = loop.epoch
-        cache = loop.cache
-        key = self._keys.get(ref)
-        if key is None:
-            key = self._met(ref)
-        entry = cache.entries.get(key) if key is not None and key not in cache.into else None
-        if entry is None or entry.state is None or entry.turn > cache.settled:  # what is not durable yet is not shown
-            return None
-        return self._values(entry, names)
-
-    def _met(self, ref: str) -> int | None:
-        """Return the key of a profile whose name the loop has met, without asking the store."""
-        cache = self._parts.loop.cache
-        if is_public(ref):
-            key = cache.keys.get(ref)
-        else:
-            row = cache.row(Identifier(*read_ref(ref)))
-            key = None if row is None else row.profile
-        if key is not None and len(self._keys) < 1_000_000:
-            self._keys[ref] = key
-        return key
-
-    def read(self, ref: str, names: tuple[str, ...] | None) -> dict[str, Any]:
-        """Return the features as JSON values, as of now; the profile is made ready if it is not."""
-        found = self.warm(ref, names)
-        if found is not None:
-            return found
-        loop = self._parts.loop
-        profile = find_profile(self._parts.store, ref, region=self._parts.region)
-        with loop.exclusive():
-            key = loop.cache.root(profile.key)  # it may have been merged since it was found, or erased
-            loop.cache.load([key], loop.program, 0)
-            entry = loop.cache.entries.get(key)
-        if entry is None:
-            raise NotFound(f"No profile is known as {ref!r}.", hint="It was erased just now.")
-        if len(self._keys) > 1_000_000:
-            self._keys.clear()
-        self._keys[ref] = profile.key
-        if entry.state is None:
-            return features(self._parts, ref, names, as_of=None)
-        return self._values(entry, names)
-
-    def _values(self, entry: Entry, names: tuple[str, ...] | None) -> dict[str, Any]:
-        catalog = self._parts.loop.catalog
-        chosen = self._chosen.get(names)
-        if chosen is None:
-            found = choose(catalog.features, catalog.views, names)
-            kinds = (Type.TIME, Type.DURATION, Type.TEXTS)
-            dressed = tuple((place, kind) for place, (_, kind) in enumerate(found.values()) if kind in kinds)
-            chosen = self._chosen[names] = (tuple(found), dressed)
-        asked, dressed = chosen
-        values: Sequence[Any] = entry.program.values(entry.state, asked, self._parts.now())  # type: ignore[arg-type]
-        result = dict(zip(asked, values, strict=True))
-        for place, kind in dressed:
-            result[asked[place]] = wire(values[place], kind)
-        return result
 
 
 def features(parts: Parts, ref: str, names: Sequence[str] | None, *, as_of: Any) -> dict[str, Any]:

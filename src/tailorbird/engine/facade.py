@@ -19,6 +19,7 @@ from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
 from tailorbird.engine import asking, authoring, people, simulate
 from tailorbird.engine.parts import Parts
+from tailorbird.engine.reader import Reader
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
 from tailorbird.engine.views import (
     Answer,
@@ -75,7 +76,7 @@ class Engine:
         self.loop.effects.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
         self._guarded: tuple[object, Gate] | None = None
         self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings)
-        self._reader = asking.Reader(self.parts)
+        self._reader = Reader(self.parts)
         if unsettled(store):  # an import was interrupted before memberships had followed
             authoring.recompute(self.parts, self.now())
             settled(store)
@@ -202,6 +203,10 @@ class Engine:
     def read_features(self, ref: str, names: tuple[str, ...] | None, *, warm: bool = False) -> dict[str, Any] | None:
         """The short path of ``features``; with ``warm`` None is returned, and nothing read, for a profile not in memory."""
         return self._reader.warm(ref, names) if warm else self._reader.read(ref, names)
+
+    def encoded_features(self, ref: str, names: tuple[str, ...] | None, now: int) -> bytes | None:
+        """Return features as of now as a JSON object, None (and nothing is read) for a profile not in memory."""
+        return self._reader.encoded(ref, names, now)
 
     def feature_list(self) -> list[FeatureView]:
         """Return every live feature."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from tailorbird.core.profile import Identifier, Profile
 from tailorbird.expr.incremental import NEVER, Program, State
@@ -19,10 +19,10 @@ class Entry:
 
     ``armed`` is the due of its stored timer as far as known (NEVER: none, or not known, which costs a rewrite at most).
     ``names`` are its identifiers, once asked for. ``turn`` is the last turn that changed it: until that one is durable,
-    the entry must stay. ``segments`` is ``state.members`` sorted.
+    the entry must stay. ``segments`` is ``state.members`` sorted. ``kept`` is for who reads: an answer given before.
     """
 
-    __slots__ = ("armed", "names", "profile", "program", "segments", "state", "touched", "turn")
+    __slots__ = ("armed", "kept", "names", "profile", "program", "segments", "state", "touched", "turn")
 
     def __init__(
         self, profile: Profile, program: Program, state: State | None, names: dict[Identifier, IdentifierRow] | None = None
@@ -35,6 +35,7 @@ class Entry:
         self.segments: tuple[str, ...] = tuple(sorted(state.members)) if state is not None else ()
         self.turn = 0
         self.touched = 0
+        self.kept: Any = None
 
 
 class Cache:

@@ -9,7 +9,14 @@ from tailorbird.core.event import Event
 from tailorbird.expr import nodes as n
 from tailorbird.expr.evaluate import NEVER
 from tailorbird.expr.incremental.cells import Cells, HeldCell, event_types
-from tailorbird.expr.incremental.compile import compile_decisions, compile_due, compile_folding, compile_held, compile_values, namespace
+from tailorbird.expr.incremental.compile import (
+    compile_decisions,
+    compile_due,
+    compile_folding,
+    compile_held,
+    compile_values,
+    namespace,
+)
 from tailorbird.expr.incremental.lower import Forest
 
 __all__ = ["NEVER", "Change", "Program", "State", "true_since"]
