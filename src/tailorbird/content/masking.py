@@ -27,7 +27,7 @@ _ADDRESSES: Final = (
     r"(?<![\w.+'-])[\w.+'-]+@[\w-]+(?:\.[\w-]+)+"
     r"|\b(?:[a-z][a-z0-9+.-]{1,15}://|mailto:|tel:|sms:|www\.)[^\s<>\"”»\ue000-\ue002]+"
     r"|(?<![\w@.-])(?:[\w-]+\.)+[A-Za-z]{2,24}(?:[/?#:][^\s<>\"”»\ue000-\ue002]*)?(?!\w)"
-    r"|(?<!\w)[@#]\w+"
+    r"|(?<![\w&])[@#]\w+"
 )
 _PLAIN: Final = re.compile(
     r"[\ue000-\ue002]|```[\s\S]*?(?:```|\Z)|`[^`\n]{1,2000}`|^[ \t]*>.*$|" + _LIQUID + "|" + _ADDRESSES, re.MULTILINE | re.IGNORECASE

@@ -23,12 +23,16 @@ Style = Literal["formal", "casual"]
 _MOST_ROUNDS: Final = 12
 _APOSTROPHE: Final = "(?:'|’|&#39;|&#x27;|&apos;|&rsquo;|&#8217;|&#x2019;)"
 _SPACE: Final = r"[ \t\u00a0]"
-_NEXT: Final = re.compile(rf"(?:{_SPACE}|[{INLINE}])*([^\W\d_]+|[{INLINE}{QUOTED}])?")
 _LAST: Final = re.compile(rf"(\w+){_SPACE}*\Z")
 _NEXT_WORD: Final = re.compile(r"\s+([^\W\d_]+)")
+_NEXT_MASK: Final = re.compile(rf"{_SPACE}+[{MASKS}]")
 _LINE_END: Final = re.compile(rf"{_SPACE}*[,.!;:–—-]?(?:{_SPACE}|{INLINE})*(?:$|{BLOCK})", re.MULTILINE)
 _SIGNED: Final = re.compile(rf"{_SPACE}*[,.!–—-]{_SPACE}*(?:[^\W\d_a-z][\w.'’-]*|{INLINE})(?:{_SPACE}+[\w.'’{INLINE}-]+){{0,3}}{_SPACE}*(?:$|{BLOCK})", re.MULTILINE)  # fmt: skip
-_ADDRESSEE: Final = re.compile(rf"{_SPACE}+(?:[^\W\d_a-zß-öø-ÿ][\w.'’-]*|[{INLINE}{QUOTED}])(?:{_SPACE}+(?:\w[\w.'’-]*|&|[{INLINE}{QUOTED}])){{0,5}}{_SPACE}*(?:[,!:;.–—-]|$|{BLOCK})", re.MULTILINE)  # fmt: skip
+_ADDRESSEE: Final = re.compile(
+    rf"{_SPACE}+{INLINE}*(?:[^\W\d_a-zß-öø-ÿ][\w.'’-]*|[{INLINE}{QUOTED}]){INLINE}*(?:{_SPACE}+{INLINE}*(?:\w[\w.'’-]*|&|[{INLINE}{QUOTED}]){INLINE}*){{0,5}}"
+    rf"{_SPACE}*(?:[,!:;.–—-]|$|{BLOCK})",
+    re.MULTILINE,
+)
 _LINE_START: Final = re.compile(rf"(?:\A|\n|{BLOCK})[\s{INLINE}]*\Z")
 _SENTENCE_START: Final = re.compile(rf"(?:\A|\n|{BLOCK}|[.!?…:][)\]]?\s)[\s{INLINE}]*\Z")
 _LOOK_BACK: Final = 200
@@ -147,7 +151,7 @@ def _continued(word: str, prose: str, end: int, wanted: str | None, rules: _Rule
     """Return whether what has to follow a contraction does."""
     match wanted:
         case "word":
-            return bool(word) or re.compile(rf"{_SPACE}+[{MASKS}]").match(prose, end) is not None
+            return bool(word) or _NEXT_MASK.match(prose, end) is not None
         case "participle":
             return word in rules.participles or (len(word) > 4 and word.endswith(rules.endings) if rules.endings else False)
         case _:
@@ -197,7 +201,7 @@ def _each(words: Words, style: Style) -> Iterator[tuple[str, _Rule]]:
 
 
 def _pattern(source: str) -> str:
-    return re.escape(source.lower()).replace(r"\ ", f"{_SPACE}+").replace(" ", f"{_SPACE}+").replace("'", _APOSTROPHE)
+    return re.escape(source.lower()).replace(r"\ ", f"{_SPACE}+").replace("'", _APOSTROPHE)
 
 
 def _canonical(said: str) -> str:

@@ -107,4 +107,5 @@ def _read(base: str) -> Words:
     import yaml  # here, because reading starts with the first text that is restyled or measured
 
     text = files("tailorbird.content").joinpath(_FOLDER, f"{base}.yaml").read_text(encoding="utf-8")
-    return msgspec.convert(yaml.safe_load(text), Words, strict=True)
+    # Every scalar is read as text first: to YAML `on` and `no` are truth values, to us they are words.
+    return msgspec.convert(yaml.load(text, yaml.BaseLoader), Words, strict=False)
