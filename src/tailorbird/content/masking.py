@@ -17,10 +17,16 @@ QUOTED: Final = "\ue002"
 MASKS: Final = BLOCK + INLINE + QUOTED
 
 _BLOCKS: Final = frozenset(
-    "address article aside blockquote body br center dd div dl dt fieldset figure footer form h1 h2 h3 h4 h5 h6 head header hr html "
-    "li main nav ol option p pre section table tbody td textarea tfoot th thead title tr ul".split()
+    (
+        "address", "article", "aside", "blockquote", "body", "br", "center", "dd", "div", "dl", "dt", "fieldset",
+        "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hr", "html", "li", "main",
+        "nav", "ol", "option", "p", "pre", "section", "table", "tbody", "td", "textarea", "tfoot", "th", "thead",
+        "title", "tr", "ul",
+    )
+)  # fmt: skip
+_UNTOUCHED: Final = frozenset(
+    ("code", "pre", "script", "style", "kbd", "samp", "var", "tt", "textarea", "blockquote", "q", "cite", "title", "svg", "math")
 )
-_UNTOUCHED: Final = frozenset("code pre script style kbd samp var tt textarea blockquote q cite title svg math".split())
 _TAG_NAME: Final = re.compile(r"</?([A-Za-z][A-Za-z0-9:-]*)")
 _LIQUID: Final = r"\{\{[^\n]{0,2000}?\}\}|\{%[^\n]{0,2000}?%\}"
 _ADDRESSES: Final = (
@@ -30,7 +36,8 @@ _ADDRESSES: Final = (
     r"|(?<![\w&])[@#]\w+"
 )
 _PLAIN: Final = re.compile(
-    r"[\ue000-\ue002]|```[\s\S]*?(?:```|\Z)|`[^`\n]{1,2000}`|^[ \t]*>.*$|" + _LIQUID + "|" + _ADDRESSES, re.MULTILINE | re.IGNORECASE
+    r"[\ue000-\ue002]|```[\s\S]*?(?:```|\Z)|`[^`\n]{1,2000}`|^[ \t]*>.*$|" + _LIQUID + "|" + _ADDRESSES,
+    re.MULTILINE | re.IGNORECASE,
 )
 _INSIDE: Final = re.compile(r"[\ue000-\ue002]|`[^`\n]{1,2000}`|" + _LIQUID + "|" + _ADDRESSES, re.IGNORECASE)
 _QUOTES: Final = re.compile(
@@ -89,7 +96,7 @@ def spans(text: str, *, html: bool = False, names: Collection[str] = ()) -> list
     ['ann@example.com', '"do not"']
     """
     masked = mask(text, html=html, names=names)
-    found = [part for part in re.findall(f"[{MASKS}]", masked.text)]
+    found = re.findall(f"[{MASKS}]", masked.text)
     whole = Masked("", masked._hidden, masked._quotes)
     revealed = whole.reveal("\x00".join(found))
     return revealed.split("\x00") if found else []

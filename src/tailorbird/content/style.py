@@ -27,7 +27,10 @@ _LAST: Final = re.compile(rf"(\w+){_SPACE}*\Z")
 _NEXT_WORD: Final = re.compile(r"\s+([^\W\d_]+)")
 _NEXT_MASK: Final = re.compile(rf"{_SPACE}+[{MASKS}]")
 _LINE_END: Final = re.compile(rf"{_SPACE}*[,.!;:–—-]?(?:{_SPACE}|{INLINE})*(?:$|{BLOCK})", re.MULTILINE)
-_SIGNED: Final = re.compile(rf"{_SPACE}*[,.!–—-]{_SPACE}*(?:[^\W\d_a-z][\w.'’-]*|{INLINE})(?:{_SPACE}+[\w.'’{INLINE}-]+){{0,3}}{_SPACE}*(?:$|{BLOCK})", re.MULTILINE)  # fmt: skip
+_SIGNED: Final = re.compile(
+    rf"{_SPACE}*[,.!–—-]{_SPACE}*(?:[^\W\d_a-z][\w.'’-]*|{INLINE})(?:{_SPACE}+[\w.'’{INLINE}-]+){{0,3}}{_SPACE}*(?:$|{BLOCK})",
+    re.MULTILINE,
+)
 _ADDRESSEE: Final = re.compile(
     rf"{_SPACE}+{INLINE}*(?:[^\W\d_a-zß-öø-ÿ][\w.'’-]*|[{INLINE}{QUOTED}]){INLINE}*(?:{_SPACE}+{INLINE}*(?:\w[\w.'’-]*|&|[{INLINE}{QUOTED}]){INLINE}*){{0,5}}"
     rf"{_SPACE}*(?:[,!:;.–—-]|$|{BLOCK})",
@@ -108,7 +111,7 @@ def _once(prose: str, rules: _Rules, *, curly: bool) -> tuple[str, list[Change]]
         source = _canonical(said)
         after = None
         for rule in rules.by_source.get(source.lower(), ()):
-            if _fits(prose, match, rule, rules):
+            if _fits(prose, match, rule, rules) and not _said_already(prose, match, source, rule.target):
                 after = _cased(source, rule.target)
                 break
         if after is None or after == said:
@@ -147,6 +150,16 @@ def _fits(prose: str, match: re.Match[str], rule: _Rule, rules: _Rules) -> bool:
             return _continued(word, prose, match.end(), rule.next, rules)
 
 
+def _said_already(prose: str, match: re.Match[str], source: str, target: str) -> bool:
+    """Return whether the source is but a part of the target, and the whole target stands there (``y a`` in ``il y a``)."""
+    before, part, after = target.lower().partition(source.lower())
+    if not part:
+        return False
+    around = len(target) + _LOOK_BACK
+    head = _canonical(prose[max(0, match.start() - around) : match.start()]).lower()
+    return head.endswith(before) and _canonical(prose[match.end() : match.end() + around]).lower().startswith(after)
+
+
 def _continued(word: str, prose: str, end: int, wanted: str | None, rules: _Rules) -> bool:
     """Return whether what has to follow a contraction does."""
     match wanted:
@@ -171,9 +184,7 @@ def _rules(language: str, style: Style) -> _Rules:
     sources = sorted(found, key=lambda source: (-len(source), source))
     either = "|".join(_pattern(source) for source in sources)
     pattern = re.compile(rf"(?<![\w'’@#&-])(?:{either})(?![\w@]|-\w|['’]\w|&#\w)", re.IGNORECASE)
-    return _Rules(
-        pattern, {k: tuple(v) for k, v in found.items()}, frozenset(words.participles), words.participle_endings
-    )
+    return _Rules(pattern, {k: tuple(v) for k, v in found.items()}, frozenset(words.participles), words.participle_endings)
 
 
 def _each(words: Words, style: Style) -> Iterator[tuple[str, _Rule]]:
