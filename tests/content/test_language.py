@@ -63,7 +63,9 @@ TAGS = st.sampled_from(["en", "en-GB", "en-US", "fr", "fr-CA", "de-AT", "zh-Hant
 
 
 @given(st.lists(TAGS, max_size=3), st.lists(TAGS, max_size=5), st.lists(TAGS, max_size=3))
-def test_what_is_chosen_is_there_and_a_preference_that_is_there_is_met(wanted: list[str], there: list[str], chain: list[str]) -> None:
+def test_what_is_chosen_is_there_and_a_preference_that_is_there_is_met(
+    wanted: list[str], there: list[str], chain: list[str]
+) -> None:
     found = choose(wanted, there, chain)
     assert found.language is None or found.language in there
     first = next((tag for tag in wanted if is_tag(tag)), None)
