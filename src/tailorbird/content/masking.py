@@ -58,6 +58,10 @@ class Masked:
         self._hidden = hidden
         self._quotes = quotes
 
+    def stretches(self) -> list[str]:
+        """Return the protected stretches other than quotations, in their order."""
+        return list(self._hidden)
+
     def reveal(self, text: str) -> str:
         """Return a text that was made from ``self.text`` with its protected stretches put back, byte for byte."""
         quotes = iter(self._quotes)
@@ -66,8 +70,8 @@ class Masked:
         return re.sub(f"[{BLOCK}{INLINE}]", lambda _: next(hidden), whole) if self._hidden else whole
 
 
-def mask(text: str, *, html: bool = False, names: Collection[str] = ()) -> Masked:
-    """Return the text with its protected stretches hidden.
+def mask(text: str, *, html: bool = False, names: Collection[str] = (), quotations: bool = True) -> Masked:
+    """Return the text with its protected stretches hidden; without ``quotations`` what stands in quotation marks is prose too.
 
     Protected are addresses (web, e-mail, handles), code (backticks, ``<code>``, ``<pre>`` …), tags with their attributes,
     template code (``{{ }}``, ``{% %}``), quotations in any kind of marks, quoted lines of a mail, and the names given.
@@ -80,6 +84,8 @@ def mask(text: str, *, html: bool = False, names: Collection[str] = ()) -> Maske
         hidden.append(text[start:stop])
         end = stop
     pieces.append(text[end:])
+    if not quotations:
+        return Masked("".join(pieces), hidden, [])
     quotes: list[str] = []
 
     def hide(match: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ facts, and where it says a number or a name that is not among them, the determin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -44,7 +44,7 @@ class SegmentFact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interaction(msgspec.Struct, frozen=True, kw_only=True):
-    """Something the person did or that was done with them: event type, when (ms), in words (``opened an e-mail``)."""
+    """Something the person did or met with: event type, when (ms), in words (``opened an e-mail``, ``was sent an e-mail``)."""
 
     type: str
     at: int
@@ -109,6 +109,7 @@ _TASK: Final = (
 
 def write(facts: Facts, language: str = "en") -> Narrative:
     """Return the narrative by the deterministic writer, which writes English; another ``language`` is answered so in ``note``."""
+    facts = _tidy(facts)
     text = "\n\n".join(part for part in (_why(facts), _lately(facts), _say(facts)) if part)
     return Narrative(text=text, author="rules", note=_only_english(language))
 
@@ -118,6 +119,7 @@ def write_with(model: LanguageModel, facts: Facts, language: str = "en") -> Narr
 
     The model gets the facts as JSON, with names, company and id replaced by placeholders.
     """
+    facts = _tidy(facts)
     plain = write(facts, language)
     try:
         written = model.ask(_TASK, _told(facts), Written, hidden=_hidden(facts))
@@ -128,6 +130,13 @@ def write_with(model: LanguageModel, facts: Facts, language: str = "en") -> Narr
     if strayed:
         return msgspec.structs.replace(plain, note=_join(f"Written by rules, because {strayed}.", plain.note))
     return Narrative(text=text, author="model", note=plain.note)
+
+
+def _tidy(facts: Facts) -> Facts:
+    """Return the facts with names on one line and of a bearable length: they come from outside."""
+    names = {name: getattr(facts, name) for name in ("first_name", "name", "company", "title", "status", "channel")}
+    mended = {name: " ".join(value.split())[:200] or None for name, value in names.items() if value is not None}
+    return facts if all(names[name] == value for name, value in mended.items()) else msgspec.structs.replace(facts, **mended)
 
 
 def _strayed(text: str, written: Written, facts: Facts, plain: str) -> str:
@@ -244,15 +253,19 @@ def _plural(text: str) -> str:
     return {"has": "have", "is": "are", "does": "do", "was": "were"}.get(first, first) + space + rest
 
 
+def _agreed(words: str, facts: Facts) -> str:
+    return words if facts.first_name else _plural(words)
+
+
 def _lately(facts: Facts) -> str:
     if not facts.interactions:
         return "Nothing is known of what they did so far."
     latest = facts.interactions[0]
     total = max(facts.count, len(facts.interactions))
-    said = f"{_sentence(_ago(latest.at, facts.at))} {_them(facts)} {latest.words}"
+    said = f"{_sentence(_ago(latest.at, facts.at))} {_them(facts)} {_agreed(latest.words, facts)}"
     said += f", the latest of {_number(total)} interactions" if total > 1 else ", the only interaction so far"
     before = list(dict.fromkeys(item.words for item in facts.interactions[1:8] if item.words != latest.words))[:3]
-    return said + (f"; before that, {_and(before)}." if before else ".")
+    return said + (f"; before that {_them(facts)} {_and([_agreed(words, facts) for words in before])}." if before else ".")
 
 
 def _say(facts: Facts) -> str:
@@ -270,8 +283,7 @@ def _say(facts: Facts) -> str:
     if facts.suggested:
         sentences.append(f"What suits now: {_and([_words(item) for item in facts.suggested])}.")
     if facts.gaps:
-        unknown = _and(list(facts.gaps))
-        sentences.append(f"Still unknown {'are' if len(facts.gaps) > 1 else 'is'} {unknown}; do not write as if you knew.")
+        sentences.append(f"Not known so far: {_and(facts.gaps)}; do not write as if you knew.")
     return " ".join(sentences)
 
 
