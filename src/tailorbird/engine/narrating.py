@@ -28,7 +28,10 @@ from tailorbird.ports import LanguageModel, NoAnswer
 from tailorbird.settings import PREFIX
 
 if TYPE_CHECKING:
+    from tailorbird.expr.incremental import Program
     from tailorbird.expr.why import Reason
+
+    Programs = dict[str, tuple[n.Node, Program]]
 
 __all__ = ["KEY_VARIABLE", "Author", "Narrating", "ToneView", "gather", "interactions_of", "replies_of"]
 
@@ -77,6 +80,7 @@ class Narrating:
     def __init__(self, parts: Parts, *, model: LanguageModel | None = None, environ: Mapping[str, str] | None = None) -> None:
         self._parts = parts
         self._reader = Reader(parts)
+        self._programs: dict[str, tuple[n.Node, Program]] = {}
         self._given = model
         self._environ = os.environ if environ is None else environ
 
@@ -94,7 +98,7 @@ class Narrating:
         """Return what is known of a person that a narrative may say."""
         person = find_profile(self._parts.store, ref, region=self._parts.region)
         values = self._reader.read(person.id, None) if self._parts.catalog.features else {}
-        return gather(self._parts, person, values, interactions=interactions)
+        return gather(self._parts, person, values, interactions=interactions, programs=self._programs)
 
     def narrative(self, ref: str, *, language: str = "en", author: Author = "auto", interactions: int = 20) -> Narrative:
         """Return why a person is in their segments and what to say to them.
@@ -181,8 +185,13 @@ class Narrating:
             after = found[-1].key
 
 
-def gather(parts: Parts, person: Profile, values: Mapping[str, Any], *, interactions: int = 20) -> Facts:
-    """Return the facts about a person: segments with why, features (``values``), interactions, consents, gaps."""
+def gather(
+    parts: Parts, person: Profile, values: Mapping[str, Any], *, interactions: int = 20, programs: Programs | None = None
+) -> Facts:
+    """Return the facts about a person: segments with why, features (``values``), interactions, consents, gaps.
+
+    ``programs`` is kept between calls: what was compiled of the segments' conditions.
+    """
     now = parts.now()
     events = [event for event in parts.store.history([person.key]).get(person.key, ()) if event.at <= now]
     happened, count = interactions_of(events, limit=interactions)
@@ -192,7 +201,7 @@ def gather(parts: Parts, person: Profile, values: Mapping[str, Any], *, interact
         id=person.id, at=now, first_name=first, name=said.get("name") or _full(first, said.get("last_name")),
         company=said.get("company"), title=said.get("title"), status=said.get("status"), language=said.get("language"),
         style=said.get("style"), channel=said.get("preferred_channel"),
-        segments=tuple(_segments(parts, person, events, now)), interactions=happened, count=count,
+        segments=tuple(_segments(parts, person, events, now, {} if programs is None else programs)), interactions=happened, count=count,
         features={name: value for name, value in values.items() if isinstance(value, str | float | int | bool)},
         consents=dict(person.consents), gaps=tuple(_gaps(person, said, count)),
     )  # fmt: skip
@@ -216,8 +225,8 @@ def replies_of(events: Sequence[Event]) -> list[str]:
     return found[-_MOST_REPLIES:]
 
 
-def _segments(parts: Parts, person: Profile, events: Sequence[Event], now: int) -> Iterator[SegmentFact]:
-    from tailorbird.expr.why import why
+def _segments(parts: Parts, person: Profile, events: Sequence[Event], now: int, programs: Programs) -> Iterator[SegmentFact]:
+    from tailorbird.expr.why import change_program, next_change, why
 
     catalog = parts.catalog
     history = History(person.bucket, tuple(events))
@@ -225,12 +234,17 @@ def _segments(parts: Parts, person: Profile, events: Sequence[Event], now: int) 
         condition = catalog.conditions.get(membership.segment)
         if condition is None:
             continue
-        reason = why(condition, history, now) if membership.segment not in catalog.manual else None
+        if membership.segment in catalog.manual:
+            yield SegmentFact(name=membership.segment, since=membership.entered_at)
+            continue
+        kept = programs.get(membership.segment)
+        if kept is None or kept[0] is not condition:
+            kept = programs[membership.segment] = condition, change_program(condition)
         yield SegmentFact(
             name=membership.segment,
             since=membership.entered_at,
-            because=() if reason is None else tuple(_because(condition, reason)),
-            until=None if reason is None else reason.until,
+            because=tuple(_because(condition, why(condition, history, now, until=False))),
+            until=next_change(kept[1], history, now),
         )
 
 
