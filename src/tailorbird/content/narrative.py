@@ -192,8 +192,9 @@ def _why(facts: Facts) -> str:
 
 def _introduction(facts: Facts) -> str:
     who = facts.name or facts.first_name or "This person"
-    role = _role(facts)
-    subject = f"{who}, {role}," if role else who
+    subject = f"{who}, {facts.title}," if facts.title else who
+    if facts.company:
+        subject = f"{who}, {facts.title} at {facts.company}," if facts.title else f"{who} of {facts.company}"
     stage = f"at the stage “{_words(facts.status)}” and " if facts.status else ""
     if not facts.segments:
         return f"{subject} is {stage}in no segment."
@@ -202,12 +203,6 @@ def _introduction(facts: Facts) -> str:
     if count > _MOST_SEGMENTS:
         return f"{subject} is {stage}in {_number(count)} segments, among them {names}."
     return f"{subject} is {stage}in {_number(count)} segment{'s' * (count > 1)}, {names}."
-
-
-def _role(facts: Facts) -> str:
-    if facts.title and facts.company:
-        return f"{facts.title} at {facts.company}"
-    return facts.title or (f"of {facts.company}" if facts.company else "")
 
 
 def _reason(segment: SegmentFact, facts: Facts) -> str:
