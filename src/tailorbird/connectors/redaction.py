@@ -96,7 +96,8 @@ class Redaction:
 
     def _outside(self, pattern: re.Pattern[str], text: str, label: Any) -> str:
         """Return the text with matches replaced, except inside placeholders."""
-        pieces, end = [], 0
+        pieces: list[str] = []
+        end = 0
         for placed in _PLACEHOLDER.finditer(text):
             pieces += (pattern.sub(lambda m: self._place(m[0], label(m[0])), text[end : placed.start()]), placed[0])
             end = placed.end()

@@ -14,11 +14,12 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from tailorbird.content.masking import BLOCK, INLINE, MASKS, QUOTED, mask
-from tailorbird.content.wordlists import Words, languages, words_of
+from tailorbird.content.wordlists import Pair, Words, languages, words_of
 
 __all__ = ["Change", "Restyled", "Style", "languages", "restyle"]
 
 Style = Literal["formal", "casual"]
+_Kind = Literal["greeting", "thanks", "contraction", "signoff"]
 
 _MOST_ROUNDS: Final = 12
 _APOSTROPHE: Final = "(?:'|’|&#39;|&#x27;|&apos;|&rsquo;|&#8217;|&#x2019;)"
@@ -44,7 +45,7 @@ _LOOK_BACK: Final = 200
 class Change(msgspec.Struct, frozen=True):
     """One thing that was said otherwise: of which kind, what stood there, what stands there now."""
 
-    kind: Literal["greeting", "thanks", "contraction", "signoff"]
+    kind: _Kind
     before: str
     after: str
 
@@ -57,7 +58,7 @@ class Restyled(msgspec.Struct, frozen=True):
 
 
 class _Rule(NamedTuple):
-    kind: Literal["greeting", "thanks", "contraction", "signoff"]
+    kind: _Kind
     target: str
     next: str | None = None
     before: frozenset[str] = frozenset()
@@ -188,7 +189,10 @@ def _rules(language: str, style: Style) -> _Rules:
 
 
 def _each(words: Words, style: Style) -> Iterator[tuple[str, _Rule]]:
-    for kind, pairs in (("greeting", words.greeting), ("thanks", words.thanks), ("signoff", words.signoff)):
+    parts: tuple[tuple[_Kind, tuple[Pair, ...]], ...] = (
+        ("greeting", words.greeting), ("thanks", words.thanks), ("signoff", words.signoff),
+    )  # fmt: skip
+    for kind, pairs in parts:
         for pair in pairs:
             if pair.one_way not in (None, style):
                 continue

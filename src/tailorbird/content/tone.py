@@ -199,8 +199,13 @@ def _formality(prose: str, words: Words) -> float:
     low = prose.casefold().replace("’", "'")
     shouts = len(re.findall(r"!+", prose))
     formal = _count(lists["formal"], low) + _count(lists["full"], low) + 0.5 * _count(lists["polite"], prose)
-    casual = _count(lists["casual"], low) + _count(lists["short"], low) + _count(lists["familiar"], low)
-    casual += len(_EMOJI.findall(prose)) + 0.5 * shouts
+    casual = (
+        0.5 * shouts
+        + len(_EMOJI.findall(prose))
+        + _count(lists["casual"], low)
+        + _count(lists["short"], low)
+        + _count(lists["familiar"], low)
+    )
     return (formal + 1) / (formal + casual + 2)
 
 
