@@ -25,6 +25,7 @@ _MOST_ROUNDS: Final = 12
 _APOSTROPHE: Final = "(?:'|’|&#39;|&#x27;|&apos;|&rsquo;|&#8217;|&#x2019;)"
 _SPACE: Final = r"[ \t\u00a0]"
 _LAST: Final = re.compile(rf"(\w+){_SPACE}*\Z")
+_FIRST: Final = re.compile(r"(?<![\w'’@#&-])\w+")
 _NEXT_WORD: Final = re.compile(r"\s+([^\W\d_]+)")
 _NEXT_MASK: Final = re.compile(rf"{_SPACE}+[{MASKS}]")
 _LINE_END: Final = re.compile(rf"{_SPACE}*[,.!;:–—-]?(?:{_SPACE}|{INLINE})*(?:$|{BLOCK})", re.MULTILINE)
@@ -40,6 +41,7 @@ _ADDRESSEE: Final = re.compile(
 _LINE_START: Final = re.compile(rf"(?:\A|\n|{BLOCK})[\s{INLINE}]*\Z")
 _SENTENCE_START: Final = re.compile(rf"(?:\A|\n|{BLOCK}|[.!?…:][)\]]?\s)[\s{INLINE}]*\Z")
 _LOOK_BACK: Final = 200
+_NEAR: Final = 30
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -68,7 +70,7 @@ class _Rule(NamedTuple):
 
 
 class _Rules(NamedTuple):
-    pattern: re.Pattern[str] | None
+    by_first: dict[str, re.Pattern[str]]
     by_source: dict[str, tuple[_Rule, ...]]
     participles: frozenset[str]
     endings: tuple[str, ...]
@@ -89,8 +91,6 @@ def restyle(text: str, style: Style, language: str, *, html: bool = False, names
     if words is None or not text:
         return Restyled(text)
     rules = _rules(words.language, style)
-    if rules.pattern is None:
-        return Restyled(text)
     masked = mask(text, html=html, names=names)
     prose, changes = masked.text, []
     curly = "’" in prose and "'" not in prose
@@ -103,11 +103,15 @@ def restyle(text: str, style: Style, language: str, *, html: bool = False, names
 
 
 def _once(prose: str, rules: _Rules, *, curly: bool) -> tuple[str, list[Change]]:
-    assert rules.pattern is not None
     pieces: list[str] = []
     changes: list[Change] = []
     end = place = 0
-    while (match := rules.pattern.search(prose, place)) is not None:
+    while (first := _FIRST.search(prose, place)) is not None:
+        place = first.end()
+        pattern = rules.by_first.get(first[0].lower())
+        match = None if pattern is None else pattern.match(prose, first.start())
+        if match is None:
+            continue
         said = match[0]
         source = _canonical(said)
         after = None
@@ -116,7 +120,6 @@ def _once(prose: str, rules: _Rules, *, curly: bool) -> tuple[str, list[Change]]
                 after = _cased(source, rule.target)
                 break
         if after is None or after == said:
-            place = match.start() + 1
             continue
         after = after.replace("'", "’") if curly else after
         pieces += (prose[end : match.start()], after)
@@ -131,7 +134,7 @@ def _fits(prose: str, match: re.Match[str], rule: _Rule, rules: _Rules) -> bool:
     head = prose[max(0, match.start() - _LOOK_BACK) : match.start()]
     if match.start() > _LOOK_BACK:
         head = "\x00" + head  # not the beginning of the text
-    if rule.not_after and (last := _LAST.search(head)) is not None and last[1].lower() in rule.not_after:
+    if rule.not_after and (last := _LAST.search(head[-_NEAR:])) is not None and last[1].lower() in rule.not_after:
         return False
     following = _NEXT_WORD.match(prose, match.end())
     word = following[1].lower() if following else ""
@@ -180,12 +183,16 @@ def _rules(language: str, style: Style) -> _Rules:
     found: dict[str, list[_Rule]] = {}
     for source, rule in _each(words, style):
         found.setdefault(source.lower(), []).append(rule)
-    if not found:
-        return _Rules(None, {}, frozenset(), ())
-    sources = sorted(found, key=lambda source: (-len(source), source))
-    either = "|".join(_pattern(source) for source in sources)
-    pattern = re.compile(rf"(?<![\w'’@#&-])(?:{either})(?![\w@]|-\w|['’]\w|&#\w)", re.IGNORECASE)
-    return _Rules(pattern, {k: tuple(v) for k, v in found.items()}, frozenset(words.participles), words.participle_endings)
+    by_first: dict[str, list[str]] = {}
+    for source in sorted(found, key=lambda source: (-len(source), source)):
+        first = _FIRST.match(source)
+        assert first is not None, source
+        by_first.setdefault(first[0], []).append(_pattern(source))
+    patterns = {
+        first: re.compile(rf"(?:{'|'.join(sources)})(?![\w@]|-\w|['’]\w|&#\w)", re.IGNORECASE)
+        for first, sources in by_first.items()
+    }
+    return _Rules(patterns, {k: tuple(v) for k, v in found.items()}, frozenset(words.participles), words.participle_endings)
 
 
 def _each(words: Words, style: Style) -> Iterator[tuple[str, _Rule]]:
