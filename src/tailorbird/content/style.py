@@ -105,11 +105,10 @@ def restyle(text: str, style: Style, language: str, *, html: bool = False, names
 def _once(prose: str, rules: _Rules, *, curly: bool) -> tuple[str, list[Change]]:
     pieces: list[str] = []
     changes: list[Change] = []
-    end = place = 0
-    while (first := _FIRST.search(prose, place)) is not None:
-        place = first.end()
-        pattern = rules.by_first.get(first[0].lower())
-        match = None if pattern is None else pattern.match(prose, first.start())
+    end = 0
+    known = rules.by_first
+    for start, pattern in [(m.start(), known[low]) for m in _FIRST.finditer(prose) if (low := m[0].lower()) in known]:
+        match = pattern.match(prose, start) if start >= end else None
         if match is None:
             continue
         said = match[0]
@@ -124,7 +123,7 @@ def _once(prose: str, rules: _Rules, *, curly: bool) -> tuple[str, list[Change]]
         after = after.replace("'", "’") if curly else after
         pieces += (prose[end : match.start()], after)
         changes.append(Change(rule.kind, said, after))
-        end = place = match.end()
+        end = match.end()
     pieces.append(prose[end:])
     return "".join(pieces), changes
 
