@@ -25,6 +25,7 @@ STYLES: tuple[Style, Style] = ("formal", "casual")
         ("de", "Guten Tag Frau Müller,\nVielen Dank!\nMit freundlichen Grüßen", "Hallo Frau Müller,\nDanke!\nViele Grüße"),
         ("de", "Wie geht es Ihnen?", "Wie geht's Ihnen?"),
         ("fr", "Bonjour Anne,\nJe vous remercie de cela.\nCordialement", "Salut Anne,\nMerci de ça.\nÀ bientôt"),
+        ("fr", "Je vous remercie d'avoir écrit. Merci Anne !", "Merci d'avoir écrit. Merci Anne !"),
         ("es", "Estimado/a Ana:\nMuchas gracias por todo.\nAtentamente", "Hola Ana:\nGracias por todo.\nUn saludo"),
         ("it", "Gentile Anna,\nMolte grazie per tutto.\nCordiali saluti", "Ciao Anna,\nGrazie per tutto.\nA presto"),
     ],
@@ -46,6 +47,15 @@ def test_a_text_goes_from_one_style_to_the_other_and_back(language: str, formal:
         ("I would like to thank you. Thanks to you!", "casual", "I'd like to thank you. Thanks to you!"),
         ("Sehr geehrte Frau Müller,", "casual", "Sehr geehrte Frau Müller,"),
         ("Best Western is open. Dear customers pay more.", "formal", "Best Western is open. Dear customers pay more."),
+        ("Let us help you. Isn't it fine? Don't you agree?", "casual", "Let us help you. Isn't it fine? Don't you agree?"),
+        ("Isn't it fine? Don't you agree? I don't.", "formal", "Isn't it fine? Don't you agree? I do not."),
+        ("Best\nThe Best plan", "formal", "Best\nThe Best plan"),
+        ("Talk soon!\nBest,\nBob", "formal", "Talk soon!\nKind regards,\nBob"),
+        (
+            "Ask who you are today, where it is sold, and what we are.",
+            "casual",
+            "Ask who you are today, where it is sold, and what we are.",
+        ),
         ("You have a car and we have to go; we have seen it.", "casual", "You have a car and we have to go; we've seen it."),
     ],
 )

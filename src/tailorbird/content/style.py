@@ -27,6 +27,7 @@ _SPACE: Final = r"[ \t\u00a0]"
 _LAST: Final = re.compile(rf"(\w+){_SPACE}*\Z")
 _FIRST: Final = re.compile(r"(?<![\w'’@#&-])\w+")
 _NEXT_WORD: Final = re.compile(r"\s+([^\W\d_]+)")
+_NEXT_LINE: Final = re.compile(rf"{_SPACE}*[,.!;:–—-]?(?:\s|[{BLOCK}{INLINE}])*([^\n,.!;:{MASKS}]{{1,60}})")
 _NEXT_MASK: Final = re.compile(rf"{_SPACE}+[{MASKS}]")
 _LINE_END: Final = re.compile(rf"{_SPACE}*[,.!;:–—-]?(?:{_SPACE}|{INLINE})*(?:$|{BLOCK})", re.MULTILINE)
 _SIGNED: Final = re.compile(
@@ -74,6 +75,7 @@ class _Rules(NamedTuple):
     by_source: dict[str, tuple[_Rule, ...]]
     participles: frozenset[str]
     endings: tuple[str, ...]
+    closings: frozenset[str]
 
 
 def restyle(text: str, style: Style, language: str, *, html: bool = False, names: Collection[str] = ()) -> Restyled:
@@ -139,18 +141,24 @@ def _fits(prose: str, match: re.Match[str], rule: _Rule, rules: _Rules) -> bool:
     word = following[1].lower() if following else ""
     if word in rule.not_before or (rule.before and word not in rule.before):
         return False
+    if rule.addressed is not None and rule.addressed != (_ADDRESSEE.match(prose, match.end()) is not None):
+        return False
     match rule.kind:
         case "greeting":
-            if _LINE_START.search(head) is None:
-                return False
-            return rule.addressed is None or rule.addressed == (_ADDRESSEE.match(prose, match.end()) is not None)
+            return _LINE_START.search(head) is not None
         case "thanks":
             return _SENTENCE_START.search(head) is not None
         case "signoff":
             ends = _LINE_END.match(prose, match.end()) or _SIGNED.match(prose, match.end())
-            return _LINE_START.search(head) is not None and ends is not None
+            return _LINE_START.search(head) is not None and ends is not None and not _signed_below(prose, match.end(), rules)
         case _:
             return _continued(word, prose, match.end(), rule.next, rules)
+
+
+def _signed_below(prose: str, end: int, rules: _Rules) -> bool:
+    """Return whether the next line is a sign-off itself (``Talk soon!`` above ``Best,``): one is enough."""
+    following = _NEXT_LINE.match(prose, end)
+    return following is not None and _canonical(following[1]).strip().lower() in rules.closings
 
 
 def _said_already(prose: str, match: re.Match[str], source: str, target: str) -> bool:
@@ -191,7 +199,18 @@ def _rules(language: str, style: Style) -> _Rules:
         first: re.compile(rf"(?:{'|'.join(sources)})(?![\w@]|-\w|['’]\w|&#\w)", re.IGNORECASE)
         for first, sources in by_first.items()
     }
-    return _Rules(patterns, {k: tuple(v) for k, v in found.items()}, frozenset(words.participles), words.participle_endings)
+    closings = {
+        text.lower().rstrip(",")
+        for pair in words.signoff
+        for text in (pair.formal, pair.casual, *pair.also_formal, *pair.also_casual)
+    }
+    return _Rules(
+        patterns,
+        {k: tuple(v) for k, v in found.items()},
+        frozenset(words.participles),
+        words.participle_endings,
+        frozenset(closings),
+    )
 
 
 def _each(words: Words, style: Style) -> Iterator[tuple[str, _Rule]]:
@@ -218,7 +237,10 @@ def _each(words: Words, style: Style) -> Iterator[tuple[str, _Rule]]:
                     frozenset(family.not_after),
                 )  # fmt: skip
             else:
-                yield short, _Rule("contraction", full, before=frozenset(family.before))
+                yield (
+                    short,
+                    _Rule("contraction", full, before=frozenset(family.before), not_before=frozenset(family.not_before)),
+                )
 
 
 def _pattern(source: str) -> str:
