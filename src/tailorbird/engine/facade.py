@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +19,6 @@ from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
 from tailorbird.engine import asking, authoring, people, simulate
-from tailorbird.engine.narrating import Narrating
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
 from tailorbird.engine.views import (
@@ -47,6 +47,7 @@ from tailorbird.settings import Settings
 from tailorbird.storage import open_store
 
 if TYPE_CHECKING:
+    from tailorbird.engine.narrating import Narrating
     from tailorbird.expr.why import Reason
     from tailorbird.runtime.imports import Report
 
@@ -77,7 +78,6 @@ class Engine:
         self._guarded: tuple[object, Gate] | None = None
         self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings)
         self._reader = asking.Reader(self.parts)
-        self.narrating = Narrating(self.parts)
         if unsettled(store):  # an import was interrupted before memberships had followed
             authoring.recompute(self.parts, self.now())
             settled(store)
@@ -102,7 +102,8 @@ class Engine:
     def close(self) -> None:
         """Finish deliveries under way and close the database."""
         self.deliverer.close()
-        self.narrating.close()
+        if "narrating" in self.__dict__:
+            self.narrating.close()
         for connector in self.connectors.values():
             connector.close()
         self.store.close()
@@ -244,6 +245,13 @@ class Engine:
     def drift(self, segment: str, *, baseline: Any = None) -> Drift:
         """Compare a segment's members with those at a baseline instant, 30 days ago when left out."""
         return asking.segment_drift(self.parts, segment, baseline=baseline)
+
+    @cached_property
+    def narrating(self) -> Narrating:
+        """Narratives, tone, who gets which language, translation."""
+        from tailorbird.engine.narrating import Narrating  # word lists and patterns, which most commands do not need
+
+        return Narrating(self.parts)
 
     # ---- changing people
 
