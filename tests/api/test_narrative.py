@@ -47,3 +47,11 @@ def test_reading_is_enough_to_ask(shop: Live) -> None:
     from tailorbird.api.guard import scope_of
 
     assert scope_of("POST", "/api/v1/tone") == "read" == scope_of("GET", "/api/v1/profiles/ann/narrative")
+
+
+def test_who_gets_which_language_can_be_asked(shop: Live) -> None:
+    shop.engine.identify("ann", attributes={"language": "fr-CA"})
+    found = shop.get("/api/v1/languages", available="en, fr", chain="en")
+    assert found["portions"] == [{"language": "fr", "people": 1, "reasons": {"prefers fr-CA; fr is the nearest there is": 1}}]
+    assert shop.client.get("/api/v1/languages", params={"available": "en,no tag!"}).status_code == 422
+    assert shop.client.get("/api/v1/languages", params={"available": "en", "segment": "none"}).status_code == 404

@@ -31,3 +31,10 @@ def test_what_cannot_be_read_is_told(shop: Terminal, tmp_path: Path) -> None:
     assert "UTF-8" in shop.fails("tone", str(tmp_path / "latin.txt"))
     assert "no file" in shop.fails("tone", str(tmp_path / "none.txt"))
     assert "TAILORBIRD_LLM_URL" in shop.fails("narrative", "ann", "--author", "model")
+
+
+def test_who_gets_which_language_is_shown(shop: Terminal) -> None:
+    shop("identify", "--profile", "ann", "language=fr-CA")
+    text = shop("languages", "en", "fr", "--fallback", "en")
+    assert "prefers fr-CA" in text and "no preference is known; en is the fallback" in text
+    assert shop.json("languages", "en", "--segment", "visitor")["people"] == 2

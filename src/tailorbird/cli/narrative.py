@@ -1,4 +1,4 @@
-"""Commands about what is said to people: narrative, tone."""
+"""Commands about what is said to people: narrative, tone, languages."""
 
 from __future__ import annotations
 
@@ -76,6 +76,23 @@ def tone(
         output.note("No reply of theirs is known, so there is nothing to compare with.")
 
 
+def languages(
+    context: typer.Context,
+    available: Annotated[list[str], typer.Argument(help="The languages that there are, such as: en fr de.")],
+    chain: Annotated[list[str] | None, typer.Option("--fallback", help="What to fall back to, in order; repeat it.")] = None,
+    segment: Annotated[str | None, typer.Option(help="Only the members of this segment.")] = None,
+) -> None:
+    """Show which of N people would get which language, and why."""
+    session: Session = context.obj
+    with session.engine() as engine:
+        found = engine.narrating.coverage(available, chain or (), segment=segment)
+    if session.output.data(found):
+        return
+    rows = [(part.language or "none", count, reason) for part in found.portions for reason, count in part.reasons.items()]
+    session.output.table(("language", "people", "because"), rows, numbers=("people",))
+    session.output.say(f"{found.people:,} people; {found.unmet:,} get a language other than the one they prefer, or none")
+
+
 def _text(file: str) -> str:
     if file == "-":
         return sys.stdin.read(_MOST)
@@ -91,5 +108,5 @@ def _text(file: str) -> str:
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (narrative, tone):
+    for command in (narrative, tone, languages):
         app.command()(command)

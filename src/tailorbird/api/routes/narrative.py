@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tailorbird.api.answers import reply
 from tailorbird.api.shapes import Body, answers
-from tailorbird.content.language import is_tag
+from tailorbird.content.language import Coverage, is_tag
 from tailorbird.content.narrative import Narrative
 from tailorbird.engine import Engine
 from tailorbird.engine.narrating import ToneView
@@ -56,4 +56,22 @@ def router(engine: Engine) -> APIRouter:
         found = engine.narrating.tone(body.text, language=body.language, html=body.html, profile=body.profile)
         return reply(found)
 
+    @routes.get("/languages", responses=answers(Coverage, text="Who gets which"), operation_id="preview_languages")
+    def preview_languages(
+        available: Annotated[str, Query(description="The languages that there are, with commas between", max_length=1000)],
+        chain: Annotated[str, Query(description="What to fall back to, in order, with commas between", max_length=1000)] = "",
+        segment: Annotated[str | None, Query(description="Only the members of this segment", max_length=200)] = None,
+    ) -> Response:
+        """Which of N people would get which language, and for which reasons."""
+        return reply(engine.narrating.coverage(_tags(available, "available"), _tags(chain, "chain"), segment=segment))
+
     return routes
+
+
+def _tags(text: str, name: str) -> list[str]:
+    """Return language tags that stand between commas; raise ``InvalidInput`` for what is none."""
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    wrong = [part for part in found if not is_tag(part.replace("_", "-"))]
+    if wrong:
+        raise InvalidInput(f"{name}: {wrong[0]!r:.40} is not a language tag.", hint="Write them as en,fr-CA,zh-Hant.")
+    return found
