@@ -12,7 +12,8 @@ from tailorbird.connectors.redaction import Redaction, StrangePlaceholder
 @pytest.mark.parametrize(
     "secret",
     [
-        "ann.lee+shop@mail.example.co.uk", "+33 6 12 34 56 78", "(030) 1234-5678", "06.12.34.56.78", "0612345678",
+        "ann.lee+shop@mail.example.co.uk", "ann@x.exampleben@x.example", "ann@localhost", "a" * 90 + "@x.example",
+        "+33 6 12 34 56 78", "(030) 1234-5678", "06.12.34.56.78", "0612345678",
         "https://x.example/u/ann?t=1", "www.ann.example", "DE89 3704 0044 0532 0130 00", "p_abcdefgh234567ab",
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ __all__ = ["Redaction", "StrangePlaceholder"]
 _PLACEHOLDER: Final = re.compile(r"\[[A-Z]{2,12}_\d{1,5}\]")
 _PATTERNS: Final = (
     ("LINK", re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,15}://|www\.)[^\s<>\"'\[\]]+", re.IGNORECASE)),
-    ("EMAIL", re.compile(r"(?<![\w.+'-])[\w.+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")),
+    ("EMAIL", re.compile(r"(?<![\w.+'-])[\w.+'-]+(?:@[\w-]+(?:\.[\w-]+)*)+")),
     ("IBAN", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b")),
     ("ID", re.compile(r"\bp_[a-z2-7]{16}\b")),
     ("PHONE", re.compile(r"(?<![\w.,:/-])(?!\d{4}-\d{2}-\d{2})\+?\(?\d(?:[ ()./\u00a0-]{0,2}\d){6,16}(?![\w:-]|[.,]\d)")),
