@@ -28,7 +28,7 @@ _UNTOUCHED: Final = frozenset(
     ("code", "pre", "script", "style", "kbd", "samp", "var", "tt", "textarea", "blockquote", "q", "cite", "title", "svg", "math")
 )
 _TAG_NAME: Final = re.compile(r"</?([A-Za-z][A-Za-z0-9:-]*)")
-_LIQUID: Final = r"\{\{[^\n]{0,2000}?\}\}|\{%[^\n]{0,2000}?%\}"
+_LIQUID: Final = r"\{\{(?:[^\n{]|\{(?![{%])){0,2000}?\}\}|\{%(?:[^\n{]|\{(?![{%])){0,2000}?%\}"
 _ADDRESSES: Final = (
     r"(?<![\w.+'-])[\w.+'-]+@[\w-]+(?:\.[\w-]+)+"
     r"|\b(?:[a-z][a-z0-9+.-]{1,15}://|mailto:|tel:|sms:|www\.)[^\s<>\"”»\ue000-\ue002]+"
