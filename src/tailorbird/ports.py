@@ -7,7 +7,7 @@ used from several threads; ``commit`` is called by one thread at a time. All rea
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -17,7 +17,11 @@ from tailorbird.core.event import Event, Json
 from tailorbird.core.profile import Identifier, Profile
 from tailorbird.expr.nodes import Node
 
-__all__ = ["Batch", "Connector", "IdentifierRow", "Membership", "Merge", "Store", "Timer", "Unit"]
+__all__ = [
+    "Batch", "Connector", "IdentifierRow", "LanguageModel", "Membership", "Merge", "NoAnswer", "Store", "Timer", "Unit",
+]  # fmt: skip
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
 class IdentifierRow(NamedTuple):
@@ -244,4 +248,27 @@ class Store(Protocol):
     def keys(self) -> list[dict[str, Json]]: ...
     def bulk(self) -> Any:
         """Return the bulk loader (see ``storage/sql/bulk.py``)."""
+        ...
+
+
+class NoAnswer(Exception):
+    """A language model gave no answer that can be used.
+
+    ``why`` is one of ``off``, ``budget``, ``timeout``, ``unreachable``, ``busy``, ``unauthorized``, ``rejected``, ``filtered``,
+    ``cut_off``, ``too_large``, ``invalid``; the message says it in a clause, without anything of what was asked.
+    """
+
+    def __init__(self, why: str, message: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+class LanguageModel(Protocol):
+    """Writes text when asked; what identifies people is replaced before anything leaves, and put back in the answer."""
+
+    def ask(self, task: str, text: str, shape: type[Shape], *, hidden: Mapping[str, str] | None = None) -> Shape:
+        """Return the answer to a task about a text, in a shape (a struct of texts and lists of them).
+
+        ``hidden`` maps values that must not leave (names, ids) to what they are (``PERSON``, ``COMPANY``). Raises ``NoAnswer``.
+        """
         ...

@@ -72,3 +72,6 @@ class Settings:
 
     log_level: str = _setting("log_level", "info")
     """How much the server logs: ``debug``, ``info``, ``warning`` or ``error``."""
+
+    llm_url: str = _setting("llm_url", "")
+    """An OpenAI-compatible endpoint that writes narratives, translates and rewrites: ``https://host/v1?model=name``; none: rules do."""

@@ -10,7 +10,7 @@ from tailorbird.core.event import Event
 from tailorbird.expr.check import Schema, resolve
 from tailorbird.expr.evaluate import History, evaluate
 from tailorbird.expr.parse import parse
-from tailorbird.expr.why import Reason, tell, why
+from tailorbird.expr.why import Reason, change_program, next_change, tell, why
 
 T = 1_700_000_000_000
 DAY = 86_400_000
@@ -96,3 +96,12 @@ def test_every_case_can_be_told_and_its_reason_is_plain_data(case: Case) -> None
             known = History(case.seed, history.until(instant))
             assert evaluate(case.node, known, reason.until - 1) == expected
             assert evaluate(case.node, known, reason.until) != expected
+
+
+def test_without_until_the_reason_is_the_same_but_for_the_instants() -> None:
+    text = "count(page.viewed, within 7d) >= 1 and not did(order.placed)"
+    node = resolve(parse(text), Schema(), text=text)
+    full, short = ask(text), why(node, ANN, T + 3 * DAY, until=False)
+    assert full.until == next_change(change_program(node), ANN, T + 3 * DAY) == T + 9 * DAY
+    assert short.until is None and all(part.until is None for part in short.because)
+    assert (short.value, [p.actual for p in short.because]) == (full.value, [p.actual for p in full.because])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -47,6 +48,7 @@ from tailorbird.settings import Settings
 from tailorbird.storage import open_store
 
 if TYPE_CHECKING:
+    from tailorbird.engine.narrating import Narrating
     from tailorbird.expr.why import Reason
     from tailorbird.runtime.imports import Report
 
@@ -101,6 +103,8 @@ class Engine:
     def close(self) -> None:
         """Finish deliveries under way and close the database."""
         self.deliverer.close()
+        if "narrating" in self.__dict__:
+            self.narrating.close()
         for connector in self.connectors.values():
             connector.close()
         self.store.close()
@@ -246,6 +250,13 @@ class Engine:
     def drift(self, segment: str, *, baseline: Any = None) -> Drift:
         """Compare a segment's members with those at a baseline instant, 30 days ago when left out."""
         return asking.segment_drift(self.parts, segment, baseline=baseline)
+
+    @cached_property
+    def narrating(self) -> Narrating:
+        """Narratives, tone, who gets which language, translation."""
+        from tailorbird.engine.narrating import Narrating  # word lists and patterns, which most commands do not need
+
+        return Narrating(self.parts)
 
     # ---- changing people
 

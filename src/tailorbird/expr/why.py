@@ -16,7 +16,7 @@ from tailorbird.expr.signatures import type_of
 from tailorbird.expr.types import Type
 from tailorbird.expr.units import duration_text, instant_text
 
-__all__ = ["Reason", "tell", "why"]
+__all__ = ["Reason", "change_program", "next_change", "tell", "why"]
 
 _MOST_EVENTS: Final = 5
 _MOST_STEPS: Final = 10_000
@@ -43,10 +43,31 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     until: int | None = None
 
 
-def why(node: n.Node, history: History, instant: int) -> Reason:
-    """Return how a resolved expression comes to its value for one profile at an instant (ms)."""
+def why(node: n.Node, history: History, instant: int, *, until: bool = True) -> Reason:
+    """Return how a resolved expression comes to its value for one profile at an instant (ms).
+
+    Without ``until`` no clause says when it next changes, which is most of the work.
+    """
     known = History(history.seed, history.until(instant))
-    return _Asking(known, instant).reason(node)
+    return _Asking(known, instant, until=until).reason(node)
+
+
+def change_program(node: n.Node) -> Program:
+    """Return what ``next_change`` needs of a condition; it may be kept and used for any history."""
+    return Program({"true": node, "false": n.Not(item=node)})
+
+
+def next_change(program: Program, history: History, instant: int) -> int | None:
+    """Return the first instant after ``instant`` at which the condition of a program has another value, by time alone."""
+    state = program.start(history.seed, history.until(instant))
+    program.changes(state, None, instant)
+    for _ in range(_MOST_STEPS):
+        due = state.due
+        if due == NEVER:
+            return None
+        if program.changes(state, None, due):
+            return due
+    return None
 
 
 def tell(reason: Reason) -> str:
@@ -92,9 +113,10 @@ def _words(value: Any, kind: Type) -> str:
 class _Asking:
     """One question: the history as it was known at one instant."""
 
-    def __init__(self, history: History, instant: int) -> None:
+    def __init__(self, history: History, instant: int, *, until: bool) -> None:
         self.history = history
         self.instant = instant
+        self.until = until
 
     def reason(self, node: n.Node) -> Reason:
         """Return the reason of a clause and, where they decide it, of its parts."""
@@ -117,7 +139,7 @@ class _Asking:
             actual=self._actual(node, value),
             because=parts,
             events=tuple(self._events(node)[-_MOST_EVENTS:]),
-            until=self._until(node) if _is_condition(node) else None,
+            until=self._until(node) if self.until and _is_condition(node) else None,
         )
 
     def value(self, node: n.Node) -> Any:
@@ -228,16 +250,7 @@ class _Asking:
 
     def _until(self, node: n.Node) -> int | None:
         """Return the first instant at which the condition has another value, by time alone."""
-        program = Program({"true": node, "false": n.Not(item=node)})
-        state = program.start(self.history.seed, self.history.events)
-        program.changes(state, None, self.instant)
-        for _ in range(_MOST_STEPS):
-            instant = state.due
-            if instant == NEVER:
-                return None
-            if program.changes(state, None, instant):
-                return instant
-        return None
+        return next_change(change_program(node), self.history, self.instant)
 
 
 def _is_condition(node: n.Node) -> bool:
