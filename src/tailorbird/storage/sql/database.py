@@ -5,10 +5,12 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from threading import get_ident
 from typing import Any, Final
 
 import msgspec
@@ -29,12 +31,19 @@ _OLDEST_SQLITE: Final = (3, 40, 0)
 _READERS: Final = 64
 _WHO: Final = "SELECT value FROM meta WHERE key = 'writer'"
 _ME: Final = "UPDATE meta SET value = ? WHERE key = 'writer'"
+_NONE: Final = "-"  # no mark: the database never says this
+_BUSY: Final = 5  # SQLITE_BUSY
+_WAIT: Final = 30.0  # seconds that a writer waits for its turn
+_POLL: Final = 0.001  # seconds between two tries; SQLite's own waiting grows to 0.1, and a busy neighbour would starve us
 
 
 class Database:
     """One database. ``writing()`` serialises writers of all processes; ``reading()`` never waits for them.
 
     The ``…_raw`` forms give the driver's own connection: they cost a tenth of the others, and are what the hot path uses.
+
+    Who wrote last is kept in ``meta`` as ``<turn>:<name>``. A turn is a run of writes by one process: the number grows when
+    another one begins to write, and not when somebody merely claims, so that two readers never chase each other.
     """
 
     def __init__(self, url: str) -> None:
@@ -44,6 +53,14 @@ class Database:
         self._lock = threading.RLock()
         self._name = uuid.uuid4().hex
         self._lost = True
+        self._count = -1  # the turn up to which our readers' caches hold
+        self._mark = _NONE  # what ``meta`` says while nobody wrote or claimed after us
+        self._held: tuple[int, Connection] | None = None  # the thread that is alone, and its transaction
+        self._glances = threading.Lock()
+        self._glance: sqlite3.Connection | None = None
+        self._version = -1
+        self._seen = ""
+        self._look_again = 0.0
         self._idle: list[sqlite3.Connection] = []
         parsed = self._parse(url)
         self.postgres = parsed.startswith("postgresql")
@@ -88,6 +105,7 @@ class Database:
         options: dict[str, Any] = {"json_serializer": _encode, "json_deserializer": msgspec.json.decode}
         try:
             self._raw: Any = _connect_sqlite(self.path, read_only=False)
+            self._raw.execute("PRAGMA busy_timeout=0")  # ``_begin`` waits better
         except sqlite3.Error as error:
             raise _cannot_open(error) from None
         writer = create_engine("sqlite://", creator=lambda: self._raw, poolclass=StaticPool, **options)
@@ -95,7 +113,7 @@ class Database:
             "sqlite://", creator=lambda: _connect_sqlite(self.path, read_only=True),
             poolclass=QueuePool, pool_size=8, max_overflow=_READERS, pool_use_lifo=True, **options,
         )  # fmt: skip
-        event.listen(writer, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        event.listen(writer, "begin", lambda connection: _begin(self._raw))
         event.listen(reader, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return writer, reader
 
@@ -141,6 +159,8 @@ class Database:
                     self._raw.execute("PRAGMA optimize")
                 while self._idle:
                     self._idle.pop().close()
+                if self._glance is not None:
+                    self._glance.close()
             self._writer.dispose()
             self._reader.dispose()
             if not self.postgres:
@@ -151,14 +171,19 @@ class Database:
     # ---- reading and writing
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection that sees what is committed."""
+        """Give a connection that sees what is committed (and, where this thread is alone, what it has written)."""
+        held = self.mine()
+        if held is not None:
+            with self._saying("the database did not answer", "try again"):
+                yield held
+            return
         with self._saying("the database did not answer", "try again"), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
     def reading_raw(self) -> Iterator[Any]:
         """Give the driver's own connection, for one statement that reads."""
-        if self.postgres:
+        if self.postgres or self.mine() is not None:
             with self.reading() as connection:
                 yield connection.connection.driver_connection
             return
@@ -180,6 +205,11 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection inside a write transaction, as the last writer; commits at the end, rolls back on an error."""
+        held = self.mine()
+        if held is not None:
+            with self._writing_or_lost(), held.begin_nested():
+                yield held
+            return
         with self._writing_or_lost(), self._lock, self._writer.begin() as connection:
             self._take_turn(connection)
             self._become_writer(connection)
@@ -191,6 +221,94 @@ class Database:
         with self.writing() as connection:
             lost, self._lost = self._lost, False
             yield None if lost else connection
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Keep everybody else from writing: what this thread reads and writes inside is one transaction, of all or nothing.
+
+        Gives whether nobody else wrote since we last did or claimed. Reentrant; other threads do not see what is written
+        until the end.
+        """
+        if self.mine() is not None:
+            yield True
+            return
+        with self._writing_or_lost(), self._lock, self._writer.begin() as connection:
+            self._take_turn(connection)
+            self._become_writer(connection)
+            kept, self._lost = not self._lost, False
+            self._held = get_ident(), connection
+            try:
+                yield kept
+            finally:
+                self._held = None
+
+    def claim(self) -> bool:
+        """Let whatever another process writes from now on be noticed; return whether none wrote since we last did or claimed."""
+        if self.mine() is not None:
+            return not self._lost
+        with self._writing_or_lost(), self._lock, self._writer.begin() as connection:
+            self._take_turn(connection)
+            found = self._who(connection)
+            count = _turn_of(found)
+            kept = not self._lost and count == self._count
+            if found != self._mark:
+                self._count, self._mark = count, _NONE  # our first write begins a turn of its own
+                if found != f"{count}:{self._name}":
+                    self._say(connection, f"{count}:{self._name}")
+            self._lost = False
+        return kept
+
+    def others_wrote(self, *, within: float = 0.0) -> bool:
+        """Return whether another process wrote since we last did or claimed.
+
+        Microseconds on SQLite, a round trip on PostgreSQL, where an answer may therefore be ``within`` seconds old.
+        """
+        if self.mine() is not None:
+            return False
+        with self._glances:
+            if self._look() == self._count:
+                return False
+            if self.postgres and time.monotonic() < self._look_again:
+                return False
+            with self._lock:  # nothing of our own is half written meanwhile
+                self._version = -1
+                found = self._look(afresh=True)
+                self._look_again = time.monotonic() + within
+                return found != self._count
+
+    def _look(self, *, afresh: bool = False) -> int:
+        """Return the number of the turn that is under way."""
+        if self.postgres:
+            if afresh:
+                with self.reading() as connection:
+                    self._seen = self._who(connection)
+                return _turn_of(self._seen)
+            return -2
+        with self._saying("the database did not answer", "try again"):
+            if self._glance is None:
+                self._glance = _connect_sqlite(self.path, read_only=True)
+            version = self._glance.execute("PRAGMA data_version").fetchone()[0]
+            if version != self._version:
+                self._seen = self._glance.execute(_WHO).fetchone()[0]
+                self._version = version
+        return _turn_of(self._seen)
+
+    @contextmanager
+    def touching(self) -> Iterator[Connection]:
+        """Give a connection inside a write transaction for what nobody keeps in memory: nobody has to read anything anew."""
+        held = self.mine()
+        if held is not None:
+            with self._saying("the database did not take it", "try again"), held.begin_nested():
+                yield held
+            return
+        turn = nullcontext() if self.postgres else self._lock  # PostgreSQL takes it beside the transaction of another thread
+        with self._saying("the database did not take it", "try again"), turn, self._writer.begin() as connection:
+            yield connection
+
+    def mine(self) -> Connection | None:
+        """Return the transaction of this thread, if it is alone."""
+        held = self._held
+        return held[1] if held is not None and held[0] == get_ident() else None
 
     @contextmanager
     def writing_raw(self) -> Iterator[Any]:
@@ -217,17 +335,21 @@ class Database:
 
     @contextmanager
     def _sqlite_transaction(self) -> Iterator[Any]:
+        held = self.mine()
+        if held is not None:
+            with self._writing_or_lost(), held.begin_nested():
+                yield self._raw
+            return
         with self._writing_or_lost(), self._lock:
             raw = self._raw
-            raw.execute("BEGIN IMMEDIATE")
+            _begin(raw)
             try:
-                if raw.execute(_WHO).fetchone()[0] != self._name:
-                    self._lost = True
-                    raw.execute(_ME, (self._name,))
+                found = raw.execute(_WHO).fetchone()[0]
+                if found != self._mark:
+                    raw.execute(_ME, (self._next_turn(found),))
                 yield raw
                 raw.execute("COMMIT")
             except BaseException:
-                self._lost = True
                 if raw.in_transaction:
                     raw.execute("ROLLBACK")
                 raise
@@ -240,6 +362,7 @@ class Database:
                 yield
             except BaseException:
                 self._lost = True
+                self._count, self._mark = -1, _NONE
                 raise
 
     @contextmanager
@@ -256,17 +379,53 @@ class Database:
                 with self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                     connection.exec_driver_sql("VACUUM event, profile, identifier, outbox, reply")
             else:
+                self._raw.execute(f"PRAGMA busy_timeout={int(_WAIT * 1000)}")
                 self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._raw.execute("PRAGMA busy_timeout=0")
 
     def _take_turn(self, connection: Connection) -> None:
         if self.postgres:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
 
     def _become_writer(self, connection: Connection) -> None:
+        found = self._who(connection)
+        if found != self._mark:
+            self._say(connection, self._next_turn(found))
+
+    def _who(self, connection: Connection) -> str:
         meta = schema.meta
-        if connection.scalar(select(meta.c.value).where(meta.c.key == "writer")) != self._name:
+        return connection.scalar(select(meta.c.value).where(meta.c.key == "writer")) or ""
+
+    def _say(self, connection: Connection, mark: str) -> None:
+        meta = schema.meta
+        connection.execute(update(meta).where(meta.c.key == "writer").values(value=mark))
+
+    def _next_turn(self, found: str) -> str:
+        """Begin a turn of our own after what ``meta`` says; note whether it was another's. Return what it has to say now."""
+        count = _turn_of(found)
+        if count != self._count:
             self._lost = True
-            connection.execute(update(meta).where(meta.c.key == "writer").values(value=self._name))
+        self._count = count + 1
+        self._mark = f"{self._count}:{self._name}"
+        return self._mark
+
+
+def _turn_of(mark: str) -> int:
+    return int(mark.partition(":")[0]) if ":" in mark else 0
+
+
+def _begin(raw: sqlite3.Connection) -> None:
+    """Begin a write transaction on SQLite, waiting for those of others."""
+    deadline = time.monotonic() + _WAIT
+    while True:
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != _BUSY or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(_POLL)
 
 
 def _connect_sqlite(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
