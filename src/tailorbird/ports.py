@@ -163,8 +163,8 @@ class Store(Protocol):
         ...
 
     def others_wrote(self, *, within: float = 0.0) -> bool:
-        """Return whether another process wrote since we last wrote or claimed. Cheap; where it costs a round trip the answer
-        may be ``within`` seconds old."""
+        """Return whether another process wrote since we last wrote or claimed; the answer may be ``within`` seconds old, so
+        that who asks all the time need not wait for a server each time."""
         ...
 
     def alone(self) -> AbstractContextManager[bool]:

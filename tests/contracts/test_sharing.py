@@ -119,6 +119,21 @@ def test_who_is_alone_is_told_that_others_wrote_before(store: SqlStore, other: S
         assert store.commit(one(1)), "from here on nobody can be in between"
 
 
+def test_who_was_alone_without_reading_anew_still_has_to(store: SqlStore, other: SqlStore) -> None:
+    other.set_meta("a", "1")
+    with store.alone() as kept:
+        assert not kept
+        store.set_meta("b", "1")
+    assert store.others_wrote()
+    assert store.commit(one(1)) is False
+    other.set_meta("a", "2")
+    with store.alone():
+        assert store.claim() is False
+        assert store.claim() is True
+    assert not store.others_wrote()
+    assert store.commit(one(1))
+
+
 def test_others_wait_while_one_is_alone(store: SqlStore, other: SqlStore) -> None:
     done: list[bool] = []
     writer = threading.Thread(target=lambda: done.append(other.commit(one(1))))

@@ -12,7 +12,7 @@ from threading import get_ident
 from typing import Final
 
 from tailorbird.core.action import Action
-from tailorbird.core.definition import Kind, Status
+from tailorbird.core.definition import Definition, Kind, Status
 from tailorbird.core.event import MEMBER_ADDED, MEMBER_REMOVED, PROFILE_UPDATED, Event
 from tailorbird.core.profile import Profile
 from tailorbird.core.reactor import Reactor
@@ -76,6 +76,7 @@ class Loop:
         self.effects = Effects(store, self.cache, self.timers, self.flying)
         self.owners = Owners(store, self.cache, self.effects)
         self._epoch = 0
+        self._active: list[Definition] | None = None
         self.last = 0
         self.refresh()
 
@@ -160,9 +161,12 @@ class Loop:
         self.flying.clear()
         store.claim()
         active = store.definitions(status=Status.ACTIVE)
-        effects, catalog = self.effects, Catalog.build(active, lenient=True)
-        effects.catalog = catalog
-        effects.program = Program(catalog.conditions, {name: node for name, (node, _) in catalog.features.items()})
+        effects = self.effects
+        if active != self._active:  # to compile them takes most of the time
+            self._active, effects.catalog = active, Catalog.build(active, lenient=True)
+            features = {name: node for name, (node, _) in effects.catalog.features.items()}
+            effects.program = Program(effects.catalog.conditions, features)
+        catalog = effects.catalog
         effects.declared = {d.name: str(d.spec.get("type")) for d in active if d.kind == Kind.ATTRIBUTE}
         effects.reactors = Reactors(catalog.subscriptions, self._extra)
         found = catalog.merge_rule

@@ -55,6 +55,7 @@ class Database:
         self._lost = True
         self._count = -1  # the turn up to which our readers' caches hold
         self._mark = _NONE  # what ``meta`` says while nobody wrote or claimed after us
+        self._aware = False
         self._held: tuple[int, Connection] | None = None  # the thread that is alone, and its transaction
         self._glances = threading.Lock()
         self._glance: sqlite3.Connection | None = None
@@ -226,64 +227,62 @@ class Database:
     def alone(self) -> Iterator[bool]:
         """Keep everybody else from writing: what this thread reads and writes inside is one transaction, of all or nothing.
 
-        Gives whether nobody else wrote since we last did or claimed. Reentrant; other threads do not see what is written
-        until the end.
+        Gives whether nobody else wrote since we last did or claimed; who then does not claim inside is told so later, too.
+        Reentrant; other threads do not see what is written until the end.
         """
         if self.mine() is not None:
-            yield True
+            yield self._aware
             return
         with self._writing_or_lost(), self._lock, self._writer.begin() as connection:
             self._take_turn(connection)
             self._become_writer(connection)
             kept, self._lost = not self._lost, False
+            self._aware = kept
             self._held = get_ident(), connection
             try:
                 yield kept
             finally:
                 self._held = None
+            if not self._aware:  # what it keeps in memory is as stale as it was
+                self._lost, self._count = True, -1
 
     def claim(self) -> bool:
         """Let whatever another process writes from now on be noticed; return whether none wrote since we last did or claimed."""
         if self.mine() is not None:
-            return not self._lost
+            self._aware, kept = True, self._aware
+            return kept
         with self._writing_or_lost(), self._lock, self._writer.begin() as connection:
             self._take_turn(connection)
             found = self._who(connection)
             count = _turn_of(found)
             kept = not self._lost and count == self._count
+            self._count = count
             if found != self._mark:
-                self._count, self._mark = count, _NONE  # our first write begins a turn of its own
+                self._mark = _NONE  # our first write begins a turn of its own
                 if found != f"{count}:{self._name}":
                     self._say(connection, f"{count}:{self._name}")
             self._lost = False
         return kept
 
     def others_wrote(self, *, within: float = 0.0) -> bool:
-        """Return whether another process wrote since we last did or claimed.
+        """Return whether another process wrote since we last did or claimed; the answer may be ``within`` seconds old.
 
-        Microseconds on SQLite, a round trip on PostgreSQL, where an answer may therefore be ``within`` seconds old.
+        Microseconds on SQLite, a round trip on PostgreSQL.
         """
-        if self.mine() is not None:
+        if self.mine() is not None or (within and time.monotonic() < self._look_again):
             return False
         with self._glances:
+            self._look_again = time.monotonic() + within
             if self._look() == self._count:
                 return False
-            if self.postgres and time.monotonic() < self._look_again:
-                return False
             with self._lock:  # nothing of our own is half written meanwhile
-                self._version = -1
-                found = self._look(afresh=True)
-                self._look_again = time.monotonic() + within
-                return found != self._count
+                return self._look() != self._count
 
-    def _look(self, *, afresh: bool = False) -> int:
-        """Return the number of the turn that is under way."""
+    def _look(self) -> int:
+        """Return the number of the turn that is under way, as committed."""
         if self.postgres:
-            if afresh:
-                with self.reading() as connection:
-                    self._seen = self._who(connection)
-                return _turn_of(self._seen)
-            return -2
+            with self.reading() as connection:
+                return _turn_of(self._who(connection))
         with self._saying("the database did not answer", "try again"):
             if self._glance is None:
                 self._glance = _connect_sqlite(self.path, read_only=True)
