@@ -242,7 +242,9 @@ def test_many_who_want_a_lease_at_once_get_it_one_after_the_other(store: SqlStor
 
 def test_taking_an_action_for_delivery_counts_as_an_attempt(store: SqlStore, other: SqlStore) -> None:
     unit = Unit()
-    unit.actions += [Action(key=key, kind="webhook.post", connector="log", payload={}, due=due) for key, due in (("a", 10), ("b", 5))]
+    unit.actions += [
+        Action(key=key, kind="webhook.post", connector="log", payload={}, due=due) for key, due in (("a", 10), ("b", 5))
+    ]
     assert store.commit(unit)
     assert [(a.key, a.attempts) for a in store.lease_actions(20, limit=9, lease=100)] == [("b", 1), ("a", 1)]
     again = other.lease_actions(121, limit=9, lease=100)

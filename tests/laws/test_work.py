@@ -104,7 +104,9 @@ def test_an_activation_under_way_is_left_alone_by_who_opens_the_database(url: st
             assert len([e for e in engine.log(limit=10_000) if e.type == "definition.activated"]) == switched
             assert len(engine.definitions(status="active")) == switched
             engine.parts.work.patience = 0.2
-            told = rf"A change of definitions is under way, by process {child.pid} on .* since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+            told = (
+                rf"A change of definitions is under way, by process {child.pid} on .* since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+            )
             with pytest.raises(Unavailable, match=told):
                 engine.apply({"kind": "segment", "name": "third", "when": "did(a)"})
             with pytest.raises(Unavailable, match=told):

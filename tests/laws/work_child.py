@@ -20,7 +20,8 @@ SEGMENTS = [
 
 def stop_here() -> None:
     """Say that we are inside, and wait."""
-    print("inside", flush=True)
+    sys.stdout.write("inside\n")
+    sys.stdout.flush()
     sys.stdin.readline()
 
 

@@ -184,4 +184,6 @@ def test_a_name_that_waits_for_a_join_is_not_given_away_by_a_crash(store_url: st
         again = one.take([Incoming(type="a", identifiers=names, id="2")])[0]
         assert again.status == "accepted"
         assert len(one.store.merges()) == 1
-        assert one.store.resolve([email])[email].profile == one.store.profiles_by_id([again.profile or ""])[again.profile or ""].key
+        assert (
+            one.store.resolve([email])[email].profile == one.store.profiles_by_id([again.profile or ""])[again.profile or ""].key
+        )

@@ -95,8 +95,9 @@ def execute(
     """Carry a plan out: members are computed first, then versions switch, members are stored and timers are set.
 
     When members cannot be computed the new versions are marked ``failed`` with the error, what was active stays so, and
-    the error is raised. What other processes write while members are computed is not overlooked: then it is done again
-    while they wait. ``tell`` is called with what was done and when, in the same transaction. With ``arm=False`` setting the timers is left to ``finish``, after members are served already.
+    the error is raised. The switch is one transaction. What other processes write while members are computed is not
+    overlooked: then they are computed again while the others wait. ``tell`` is called within with what was done and when.
+    With ``arm=False`` setting the timers is left to ``finish``, after members are served already.
     What an error interrupts later than that is finished by ``resume``, or by the next call, which then raises
     ``Unavailable`` because its plan was made in between.
     """

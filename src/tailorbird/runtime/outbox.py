@@ -201,13 +201,10 @@ class Deliverer:
                 if verdict.retry_at is None and profile is not None:
                     drafts.append(refusal_draft(action, verdict, profile))
             elif action.attempts > self._policy.max_attempts:  # whoever tried it the last time did not live to tell
-                detail = f"it was tried {action.attempts - 1} times, and the last time no outcome was told"
-                given_up = msgspec.structs.replace(
-                    _untried(action), status=ActionStatus.DEAD, error=detail, due=now
-                )
-                changed.append(given_up)
+                ended, told = self._ended(action, now)
+                changed.append(ended)
                 if profile is not None:
-                    drafts.append(outcome_draft(given_up, Outcome(ok=False, detail=detail), profile))
+                    drafts.append(outcome_draft(ended, told, profile))
             elif connector is None:
                 self._leases[action.key] = action.due
                 detail = f"no connector is called {action.connector!r}"
@@ -307,6 +304,15 @@ class Deliverer:
             return msgspec.structs.replace(action, status=ActionStatus.DEAD, attempts=attempts, error=detail, due=now)
         wait = max(back_off(action.key, attempts), min(outcome.retry_after or 0, self._policy.longest_wait))
         return msgspec.structs.replace(action, status=ActionStatus.PENDING, attempts=attempts, error=detail, due=now + wait)
+
+    def _ended(self, action: Action, now: int) -> tuple[Action, Outcome]:
+        """Return an action that was leased too often as it is to be written: given up, or sent if that was still told."""
+        action = _untried(action)
+        if self._store.event(f"{OWN_IDS}{action.key}.sent") is not None:
+            return msgspec.structs.replace(action, status=ActionStatus.SENT, error=None, due=now), Outcome(ok=True)
+        detail = f"the process that tried it ended before it could say what came of it, after {action.attempts} attempts in all"
+        dead = msgspec.structs.replace(action, status=ActionStatus.DEAD, error=detail, due=now)
+        return dead, Outcome(ok=False, detail=detail)
 
     def _judge(self, done: _Done, now: int) -> list[Action]:
         """Note on the lane how the attempt went; return what waits there, put off, if the destination is now held back."""

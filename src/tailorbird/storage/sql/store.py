@@ -302,9 +302,7 @@ class SqlStore(Reading):
             for part in _parts([action.key for action in found], _TOGETHER):
                 taken = {"status": ActionStatus.SENDING.value, "due": now + lease, "attempts": table.c.attempts + 1}
                 connection.execute(update(table).where(table.c.key.in_(part)).values(**taken))
-        return [
-            msgspec.structs.replace(a, status=ActionStatus.SENDING, due=now + lease, attempts=a.attempts + 1) for a in found
-        ]
+        return [msgspec.structs.replace(a, status=ActionStatus.SENDING, due=now + lease, attempts=a.attempts + 1) for a in found]
 
     # ---- the rest
     def remember_reply(self, key: str, digest: str, reply: Json, at: int) -> None:
