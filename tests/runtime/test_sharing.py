@@ -91,8 +91,9 @@ def test_two_idle_servers_do_not_make_each_other_read_anew(two: tuple[Engine, En
 class _Disturbed:
     """A reactor during which another process tries to write; ``waited`` tells each time whether it had to wait."""
 
-    def __init__(self, other: Engine) -> None:
+    def __init__(self, other: Engine, *, fail: bool = False) -> None:
         self._other = other
+        self._fail = fail
         self.rivals: list[threading.Thread] = []
         self.waited: list[bool] = []
 
@@ -105,6 +106,9 @@ class _Disturbed:
         rival.join(0.5)
         self.rivals.append(rival)
         self.waited.append(rival.is_alive())
+        if self._fail and self.waited[-1]:
+            self._fail = False
+            raise RuntimeError("a defect")
         return []
 
 
@@ -116,6 +120,22 @@ def test_who_lost_again_and_again_keeps_others_from_writing_and_gets_on(two: tup
     for rival in disturbed.rivals:
         rival.join()
     assert disturbed.waited == [False, False, False, True]
+    assert one.features("ann") == {"views": 1}
+
+
+def test_a_defect_while_others_are_kept_from_writing_leaves_nothing_behind(two: tuple[Engine, Engine]) -> None:
+    one, other = two
+    disturbed = _Disturbed(other, fail=True)
+    one.loop.react(disturbed)
+    with pytest.raises(RuntimeError, match="a defect"):
+        one.track("a", profile="ann")
+    for rival in disturbed.rivals:
+        rival.join(30)
+        assert not rival.is_alive(), "others may write again"
+    assert one.store.count_profiles() == other.store.count_profiles() == 0
+    assert one.track("a", profile="ann").status == "accepted"
+    for rival in disturbed.rivals:
+        rival.join()
     assert one.features("ann") == {"views": 1}
 
 

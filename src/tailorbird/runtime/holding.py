@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import Final
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final, Protocol
 
 from tailorbird.ports import Store
 
@@ -11,6 +12,12 @@ __all__ = ["PATIENT", "Hold"]
 
 PATIENT: Final = 3
 """How many commits may be lost to other processes before the write lock is taken ahead of computing."""
+
+
+class Memory(Protocol):
+    """What may be out of step with the store."""
+
+    stale: bool
 
 
 class Hold:
@@ -44,10 +51,26 @@ class Hold:
         if stack is not None:
             stack.close()
 
-    def end(self, failed: BaseException | None) -> None:
-        """Let go at the end of a piece of work: what was written under the lock is kept, and after an error it is not."""
-        stack, self._stack = self._stack, None
-        if stack is not None and failed is not None:
-            stack.__exit__(type(failed), failed, failed.__traceback__)
-        elif stack is not None:
-            stack.close()
+    @contextmanager
+    def within(self, memory: Memory, *, outermost: bool) -> Iterator[None]:
+        """A piece of work at whose end others may write again: what was written under the lock stays, after an error it does not.
+
+        Until we know that it is durable, memory is ``stale``.
+        """
+        failed: BaseException | None = None
+        try:
+            yield
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            stack = None
+            if outermost:
+                stack, self._stack, self.losses = self._stack, None, 0
+            if stack is not None:
+                memory.stale = True
+                if failed is None:
+                    stack.close()
+                else:
+                    stack.__exit__(type(failed), failed, failed.__traceback__)
+                memory.stale = failed is not None

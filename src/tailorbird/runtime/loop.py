@@ -118,28 +118,13 @@ class Loop:
             with self._count:
                 self.waiting -= 1
         before, self._owner = self._owner, get_ident()
-        failed: BaseException | None = None
         try:
-            self.land()
-            yield
-        except BaseException as error:
-            failed = error
-            raise
+            with self.hold.within(self, outermost=before is None):
+                self.land()
+                yield
         finally:
-            try:
-                if before is None:
-                    self._let_go(failed)
-            finally:
-                self._owner = before
-                self.lock.release()
-
-    def _let_go(self, failed: BaseException | None) -> None:
-        """Let others write again; what was written under the lock stays, unless there was an error."""
-        if self.hold.held:
-            self.stale = True  # until we know that it is durable
-            self.hold.end(failed)
-            self.stale = failed is not None
-        self.hold.losses = 0
+            self._owner = before
+            self.lock.release()
 
     def land(self) -> None:
         """Wait for the turns that another thread is committing, if there are any; ``lock`` must be held."""

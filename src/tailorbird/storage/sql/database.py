@@ -16,11 +16,12 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from tailorbird.errors import InvalidInput, Unavailable
 from tailorbird.storage.sql import schema
+from tailorbird.storage.sql.connecting import WAIT, begin, cannot_open, connect_sqlite, driver_errors, encode, reason
 
 __all__ = ["Database"]
 
@@ -32,9 +33,6 @@ _READERS: Final = 64
 _WHO: Final = "SELECT value FROM meta WHERE key = 'writer'"
 _ME: Final = "UPDATE meta SET value = ? WHERE key = 'writer'"
 _NONE: Final = "-"  # no mark: the database never says this
-_BUSY: Final = 5  # SQLITE_BUSY
-_WAIT: Final = 30.0  # seconds that a writer waits for its turn
-_POLL: Final = 0.001  # seconds between two tries; SQLite's own waiting grows to 0.1, and a busy neighbour would starve us
 
 
 class Database:
@@ -65,18 +63,18 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         parsed = self._parse(url)
         self.postgres = parsed.startswith("postgresql")
-        self._errors = _driver_errors(self.postgres)
+        self._errors = driver_errors(self.postgres)
         try:
             self._writer, self._reader = self._open_postgres(parsed) if self.postgres else self._open_sqlite()
         except SQLAlchemyError as error:
-            raise _cannot_open(error) from None
+            raise cannot_open(error) from None
         try:
             self._create()
         except Exception as error:
             self._writer.dispose()
             self._reader.dispose()
             if isinstance(error, (SQLAlchemyError, *self._errors)):
-                raise _cannot_open(error) from None
+                raise cannot_open(error) from None
             raise
 
     # ---- opening
@@ -103,18 +101,18 @@ class Database:
                 f"this Python has SQLite {sqlite3.sqlite_version}, and 3.40 or later is needed",
                 hint="use a newer Python, or a PostgreSQL database",
             )
-        options: dict[str, Any] = {"json_serializer": _encode, "json_deserializer": msgspec.json.decode}
+        options: dict[str, Any] = {"json_serializer": encode, "json_deserializer": msgspec.json.decode}
         try:
-            self._raw: Any = _connect_sqlite(self.path, read_only=False)
+            self._raw: Any = connect_sqlite(self.path, read_only=False)
             self._raw.execute("PRAGMA busy_timeout=0")  # ``_begin`` waits better
         except sqlite3.Error as error:
-            raise _cannot_open(error) from None
+            raise cannot_open(error) from None
         writer = create_engine("sqlite://", creator=lambda: self._raw, poolclass=StaticPool, **options)
         reader = create_engine(
-            "sqlite://", creator=lambda: _connect_sqlite(self.path, read_only=True),
+            "sqlite://", creator=lambda: connect_sqlite(self.path, read_only=True),
             poolclass=QueuePool, pool_size=8, max_overflow=_READERS, pool_use_lifo=True, **options,
         )  # fmt: skip
-        event.listen(writer, "begin", lambda connection: _begin(self._raw))
+        event.listen(writer, "begin", lambda connection: begin(self._raw))
         event.listen(reader, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return writer, reader
 
@@ -122,7 +120,7 @@ class Database:
         try:
             engine = create_engine(
                 make_url(url), poolclass=QueuePool, pool_size=8, max_overflow=8, pool_pre_ping=True,
-                json_serializer=_encode, json_deserializer=msgspec.json.decode,
+                json_serializer=encode, json_deserializer=msgspec.json.decode,
             )  # fmt: skip
         except (ModuleNotFoundError, NoSuchModuleError):
             raise InvalidInput(
@@ -192,7 +190,7 @@ class Database:
             try:
                 raw = self._idle.pop()
             except IndexError:
-                raw = _connect_sqlite(self.path, read_only=True)
+                raw = connect_sqlite(self.path, read_only=True)
             try:
                 yield raw
             except BaseException:
@@ -285,7 +283,7 @@ class Database:
                 return _turn_of(self._who(connection))
         with self._saying("the database did not answer", "try again"):
             if self._glance is None:
-                self._glance = _connect_sqlite(self.path, read_only=True)
+                self._glance = connect_sqlite(self.path, read_only=True)
             version = self._glance.execute("PRAGMA data_version").fetchone()[0]
             if version != self._version:
                 self._seen = self._glance.execute(_WHO).fetchone()[0]
@@ -341,7 +339,7 @@ class Database:
             return
         with self._writing_or_lost(), self._lock:
             raw = self._raw
-            _begin(raw)
+            begin(raw)
             try:
                 found = raw.execute(_WHO).fetchone()[0]
                 if found != self._mark:
@@ -369,7 +367,7 @@ class Database:
         try:
             yield
         except self._errors as error:
-            raise Unavailable(f"{what}: {_reason(error)}", hint=hint) from None
+            raise Unavailable(f"{what}: {reason(error)}", hint=hint) from None
 
     def checkpoint(self) -> None:
         """Bring what is in the write-ahead log into the database file (SQLite) or clear away dead rows (PostgreSQL)."""
@@ -378,7 +376,7 @@ class Database:
                 with self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                     connection.exec_driver_sql("VACUUM event, profile, identifier, outbox, reply")
             else:
-                self._raw.execute(f"PRAGMA busy_timeout={int(_WAIT * 1000)}")
+                self._raw.execute(f"PRAGMA busy_timeout={int(WAIT * 1000)}")
                 self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._raw.execute("PRAGMA busy_timeout=0")
 
@@ -411,60 +409,3 @@ class Database:
 
 def _turn_of(mark: str) -> int:
     return int(mark.partition(":")[0]) if ":" in mark else 0
-
-
-def _begin(raw: sqlite3.Connection) -> None:
-    """Begin a write transaction on SQLite, waiting for those of others."""
-    deadline = time.monotonic() + _WAIT
-    while True:
-        try:
-            raw.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != _BUSY or time.monotonic() > deadline:
-                raise
-        else:
-            return
-        time.sleep(_POLL)
-
-
-def _connect_sqlite(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
-    raw = sqlite3.connect(str(path), timeout=30, isolation_level=None, check_same_thread=False, cached_statements=512)
-    raw.execute("PRAGMA journal_mode=WAL")
-    raw.execute("PRAGMA synchronous=FULL")
-    raw.execute("PRAGMA temp_store=MEMORY")
-    raw.execute("PRAGMA mmap_size=1073741824")
-    if read_only:
-        raw.execute("PRAGMA cache_size=-16384")
-        raw.execute("PRAGMA query_only=ON")
-    else:
-        raw.execute("PRAGMA cache_size=-131072")
-        # What is erased must be gone from the file too, not only from the index of it.
-        raw.execute("PRAGMA secure_delete=ON")
-        # 64 MB of log between checkpoints: a page written many times meanwhile goes to the file once.
-        raw.execute("PRAGMA wal_autocheckpoint=16000")
-    return raw
-
-
-def _cannot_open(error: Exception) -> Unavailable:
-    return Unavailable(f"the database cannot be opened: {_reason(error)}", hint="check the URL, the server and its rights")
-
-
-def _driver_errors(postgres: bool) -> tuple[type[Exception], ...]:
-    if not postgres:
-        return (DBAPIError, sqlite3.Error)
-    try:
-        import psycopg
-    except ModuleNotFoundError:
-        return (DBAPIError,)
-    return (DBAPIError, psycopg.Error)
-
-
-def _encode(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _reason(error: Exception) -> str:
-    """Say what the driver said without the statement and its values, which may be personal."""
-    original = getattr(error, "orig", None) or error
-    first = str(original).strip().splitlines()
-    return f"{type(original).__name__}: {first[0][:200] if first else ''}"
