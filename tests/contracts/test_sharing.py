@@ -15,6 +15,7 @@ from tailorbird.core.action import Action, ActionStatus
 from tailorbird.core.event import Event
 from tailorbird.core.profile import Profile
 from tailorbird.errors import Unavailable
+from tailorbird.expr.parse import parse
 from tailorbird.ports import Unit
 from tailorbird.storage import open_store
 from tailorbird.storage.sql.store import SqlStore
@@ -72,6 +73,14 @@ def test_two_who_claimed_notice_each_other(store: SqlStore, other: SqlStore) -> 
     assert store.commit(one(1))
     assert other.others_wrote()
     assert other.commit(one(2)) is False
+
+
+def test_who_asks_about_everybody_makes_nobody_read_anew(store: SqlStore, other: SqlStore) -> None:
+    assert store.batch().count(parse("did(a)"), 1) == 0  # the first who asks may make what it needs for that
+    other.claim()
+    store.set_meta("a", "1")
+    assert other.batch().count(parse("did(a)"), 1) == 0
+    assert not store.others_wrote()
 
 
 def test_an_error_makes_us_read_anew(store: SqlStore, other: SqlStore) -> None:
