@@ -7,6 +7,7 @@ used from several threads; ``commit`` is called by one thread at a time. All rea
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from tailorbird.core.profile import Identifier, Profile
 from tailorbird.expr.nodes import Node
 
 __all__ = [
-    "Batch", "Connector", "IdentifierRow", "LanguageModel", "Membership", "Merge", "NoAnswer", "Store", "Timer", "Unit",
+    "Batch", "Connector", "IdentifierRow", "LanguageModel", "Lease", "Membership", "Merge", "NoAnswer", "Store", "Timer", "Unit",
 ]  # fmt: skip
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
@@ -61,6 +62,20 @@ class Merge(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     reason: str
     undone_at: int | None = None
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """Work of many steps that one process has begun: ``what``, by ``who`` (for people), told apart by ``token``.
+
+    Held from ``since`` to ``until``, in ms by the store's own clock, unless it is kept for longer.
+    """
+
+    name: str
+    what: str
+    who: str
+    token: str
+    since: int
+    until: int
 
 
 class Unit:
@@ -147,8 +162,40 @@ class Store(Protocol):
         ...
 
     def claim(self) -> bool:
-        """Become the last writer without writing anything else; return False if another process wrote since we last did."""
+        """Notice from now on what others write, without writing anything; return False if another process wrote since we last
+        wrote or claimed."""
         ...
+
+    def others_wrote(self, *, within: float = 0.0) -> bool:
+        """Return whether another process wrote since we last wrote or claimed; the answer may be ``within`` seconds old, so
+        that who asks all the time need not wait for a server each time."""
+        ...
+
+    def alone(self) -> AbstractContextManager[bool]:
+        """Keep everybody else from writing: what this thread reads and writes inside is one transaction, all or nothing.
+
+        Gives whether nobody else wrote since we last did or claimed; if not, memory is to be read anew, here inside.
+        """
+        ...
+
+    # leases ----------------------------------------------------------------------------------------------
+    def lease(self, name: str) -> Lease | None:
+        """Return who holds a lease; None when nobody does, its time is over, or its process is known to have died."""
+        ...
+
+    def take_lease(self, name: str, token: str, what: str, *, lasting: int) -> Lease:
+        """Take a lease that nobody holds, for so many ms; return whose it is then: ours has our token."""
+        ...
+
+    def keep_lease(self, name: str, token: str, *, lasting: int) -> bool:
+        """Make our lease last for so many ms from now; False when it has become another's."""
+        ...
+
+    def drop_lease(self, name: str, token: str) -> None:
+        """Give our lease back."""
+        ...
+
+    # the rest of life ------------------------------------------------------------------------------------
 
     def batch(self) -> Batch: ...
     def last_seq(self) -> int: ...
@@ -226,7 +273,8 @@ class Store(Protocol):
 
     # outbox ----------------------------------------------------------------------------------------------
     def lease_actions(self, now: int, *, limit: int, lease: int) -> list[Action]:
-        """Take due actions for delivery: status becomes ``sending``, due becomes now + lease (a dead deliverer's come back)."""
+        """Take due actions for delivery: status becomes ``sending``, due becomes now + lease (a dead deliverer's come back), and
+        an attempt is counted, which whoever does not try after all has to take back."""
         ...
 
     def actions(

@@ -238,7 +238,7 @@ def test_definitions_keep_every_version(store: SqlStore) -> None:
 
 def test_a_store_learns_that_another_one_wrote(store: SqlStore, store_url: str) -> None:
     other = open_store(store_url)
-    other.claim()
+    other.set_meta("a", "1")
     unit = Unit()
     unit.events.append(event(1))
     assert store.commit(unit) is False

@@ -11,6 +11,7 @@ import pytest
 from tailorbird.connectors import LogConnector
 from tailorbird.core.action import Action, ActionStatus, Outcome
 from tailorbird.core.context import DAY, HOUR, MINUTE, SECOND, ManualClock
+from tailorbird.core.event import Event
 from tailorbird.core.profile import Profile
 from tailorbird.errors import Conflict, NotFound
 from tailorbird.ports import Store, Unit
@@ -278,6 +279,41 @@ def test_what_a_dead_deliverer_had_taken_comes_back_when_its_lease_ends(world: W
     assert world.after(2 * MINUTE) == 1
     assert world.status("k1") == ActionStatus.SENT
     assert [action.key for action in world.post.sent] == ["k1"]  # the second delivery carried the same key
+
+
+def test_an_action_at_which_processes_die_again_and_again_is_given_up(store: Store) -> None:
+    world = World(store, max_attempts=3)
+    world.put("k1", "k2")
+    for attempts in (1, 2, 3):  # three processes take it and die
+        leased = store.lease_actions(world.clock.now(), limit=9, lease=MINUTE)
+        assert [a.attempts for a in leased] == [attempts, attempts]
+        world.clock.move_to(world.clock.now() + 2 * MINUTE)
+    unit = Unit()
+    told = Event(id="tb:k2.sent", type="message.sent", profile=1, at=T0, received_at=T0, seq=1, origin=1)
+    unit.events.append(told)  # the last one lived to tell it of the second, but not to write it down
+    store.claim()
+    store.commit(unit)
+    world.after(0)
+    assert world.post.asked == []
+    assert (world.status("k1"), world.action("k1").attempts) == (ActionStatus.DEAD, 3)
+    assert "3 attempts" in str(world.action("k1").error)
+    assert (world.status("k2"), world.action("k2").attempts) == (ActionStatus.SENT, 3)
+    assert [(d.type, d.data["action"]) for d in world.told] == [("message.failed", "k1"), ("message.sent", "k2")]
+    world.deliverer.requeue("k1")
+    world.after(SECOND)
+    assert (world.status("k1"), world.action("k1").attempts) == (ActionStatus.SENT, 1)
+    world.deliverer.close()
+
+
+def test_waiting_in_line_under_a_longer_lease_is_no_attempt(world: World) -> None:
+    world.post.hanging = {"slow"}
+    world.put(*(f"s{n}" for n in range(8)), host="slow")
+    for _ in range(4):
+        world.deliverer.run_once(wait=False)
+        world.clock.move_to(world.clock.now() + 3 * MINUTE)
+    assert {world.action(f"s{n}").attempts for n in range(8)} == {1}
+    world.post.go.set()
+    world.deliverer.run_once()
 
 
 def test_a_connector_that_raises_is_a_failed_attempt_without_its_text(world: World) -> None:

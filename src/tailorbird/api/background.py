@@ -1,4 +1,4 @@
-"""What a server does besides answering: it delivers what is in the outbox, and notices keys made elsewhere."""
+"""What a server does besides answering: it delivers, notices keys made elsewhere, and finishes what others left half done."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ __all__ = ["Background"]
 
 _PAUSE: Final = 0.25  # seconds between two looks into an outbox in which nothing was due
 _KEYS: Final = 2.0  # seconds until a key that another process made or revoked is known here
+_RESUME: Final = 5.0  # seconds between two looks whether a process died in the middle of something
 _TROUBLE: Final = 2.0  # seconds to wait after an error
 
 
 class Background:
-    """Two threads beside the event loop; ``stop`` waits for what they have begun."""
+    """Threads beside the event loop; ``stop`` waits for what they have begun."""
 
     def __init__(self, engine: Engine, metrics: Metrics, log: Log, reload_keys: Callable[[], None]) -> None:
         self._engine = engine
@@ -31,7 +32,7 @@ class Background:
 
     def start(self) -> None:
         """Begin."""
-        jobs: list[tuple[str, Callable[[], float]]] = [("keys", self._keys)]
+        jobs: list[tuple[str, Callable[[], float]]] = [("keys", self._keys), ("resume", self._resume)]
         if self._engine.settings.deliver:
             jobs.append(("deliverer", self._deliver))
         for name, job in jobs:
@@ -62,6 +63,10 @@ class Background:
         settled = self._engine.deliverer.run_once(wait=False)
         self._metrics.settled.inc(settled)
         return 0.0 if settled else _PAUSE
+
+    def _resume(self) -> float:
+        self._engine.resume()
+        return _RESUME
 
     def _keys(self) -> float:
         self._reload_keys()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,13 +15,13 @@ from tailorbird.errors import TailorbirdError, Unavailable
 from tailorbird.expr.explain import explain
 from tailorbird.expr.parse import parse
 from tailorbird.ports import Batch, Store
-from tailorbird.segments.backfill import Backfilled, arm_timers, compute_members, write_members
+from tailorbird.segments.backfill import Backfilled, arm_timers, compute_members, no_earlier, write_members
 from tailorbird.segments.preview import Preview, population
 from tailorbird.segments.preview import preview as preview_segment
 
 __all__ = [
-    "Applied", "Plan", "check", "execute", "finish", "plan", "plan_activate", "plan_archive", "plan_roll_back", "preview",
-    "record", "refresh", "resume",
+    "Applied", "Plan", "check", "execute", "finish", "interrupted", "plan", "plan_activate", "plan_archive", "plan_roll_back",
+    "preview", "record", "refresh", "resume",
 ]  # fmt: skip
 
 PENDING = "activation"
@@ -89,24 +89,29 @@ def explanation(definition: Definition) -> str:
     return explain(parse(text)) if isinstance(text, str) else ""
 
 
-def execute(made: Plan, store: Store, batch: Batch, now: int, *, arm: bool = True) -> Applied:
+def execute(
+    made: Plan, store: Store, batch: Batch, now: int, *, arm: bool = True, tell: Callable[[Applied, int], None] | None = None
+) -> Applied:  # fmt: skip
     """Carry a plan out: members are computed first, then versions switch, members are stored and timers are set.
 
     When members cannot be computed the new versions are marked ``failed`` with the error, what was active stays so, and
-    the error is raised. With ``arm=False`` setting the timers is left to ``finish``, after members are served already.
+    the error is raised. The switch is one transaction. What other processes write while members are computed is not
+    overlooked: then they are computed again while the others wait. ``tell`` is called within with what was done and when.
+    With ``arm=False`` setting the timers is left to ``finish``, after members are served already.
     What an error interrupts later than that is finished by ``resume``, or by the next call, which then raises
     ``Unavailable`` because its plan was made in between.
     """
-    interrupted = _noted(store)
-    if interrupted is not None:
+    earlier = _noted(store)
+    if earlier is not None:
         resume(store, batch, now)
-        if interrupted.stage == "members":
+        if earlier.stage == "members":
             raise Unavailable("An earlier activation had been interrupted and was finished first.", hint="Apply again.")
     saved = record(made, store)
     if not made.activate and not made.archive and not made.backfill:
         return Applied(saved=saved, unchanged=made.unchanged)
+    conditions = {name: made.catalog.conditions[name] for name in made.backfill}
     try:
-        members = compute_members(batch, {name: made.catalog.conditions[name] for name in made.backfill}, now)
+        members = compute_members(batch, conditions, now)
     except Exception as error:
         _record_failure(made, store, error)
         raise
@@ -118,18 +123,25 @@ def execute(made: Plan, store: Store, batch: Batch, now: int, *, arm: bool = Tru
         retire=[(name, made.before.versions[name]) for name in made.retire],
     )  # fmt: skip
     _note(store, pending)
-    archived = tuple(stamped(item, Status.ARCHIVED, now) for item in made.archive)
-    activated = tuple(stamped(item, Status.ACTIVE, now) for item in made.activate)
-    for item in (*archived, *activated):
-        store.save_definition(item)
-    done = write_members(store, members, made.catalog.versions, now)
-    done |= write_members(store, {name: () for name, _ in pending.retire}, dict(pending.retire), now)
-    refresh(store, made.backfill, now)
-    pending.stage = "timers"
-    _note(store, pending)
+    with store.alone() as kept:
+        if not kept:
+            now = no_earlier(store, now)
+            members = compute_members(batch, conditions, now)
+        archived = tuple(stamped(item, Status.ARCHIVED, now) for item in made.archive)
+        activated = tuple(stamped(item, Status.ACTIVE, now) for item in made.activate)
+        for item in (*archived, *activated):
+            store.save_definition(item)
+        done = write_members(store, members, made.catalog.versions, now)
+        done |= write_members(store, {name: () for name, _ in pending.retire}, dict(pending.retire), now)
+        refresh(store, made.backfill, now)
+        applied = Applied(activated, saved, archived, made.unchanged, done)
+        if tell is not None:
+            tell(applied, now)
+        pending.stage = "timers"
+        _note(store, pending)
     if arm:
         finish(store, batch, now)
-    return Applied(activated, saved, archived, made.unchanged, done)
+    return applied
 
 
 def finish(store: Store, batch: Batch, now: int) -> None:
@@ -142,21 +154,28 @@ def finish(store: Store, batch: Batch, now: int) -> None:
     store.set_meta(PENDING, "")
 
 
+def interrupted(store: Store) -> bool:
+    """Return whether an activation has begun and not ended; it may be under way in another process."""
+    return _noted(store) is not None
+
+
 def resume(store: Store, batch: Batch, now: int) -> Applied | None:
-    """Finish what a crash interrupted; to be called before anything is taken in. Return None when nothing was open."""
+    """Finish what a crash interrupted; to be called when nobody is at it any more. Return None when nothing was open."""
     pending = _noted(store)
     if pending is None:
         return None
     done: dict[str, Backfilled] = {}
     if pending.stage == "members":
-        _switch(store, pending)
-        catalog = Catalog.build(current(store).values(), lenient=True)
-        live = {name: catalog.conditions[name] for name in pending.segments if name in catalog.conditions}
-        done = write_members(store, compute_members(batch, live, now), catalog.versions, now)
-        done |= write_members(store, {name: () for name, _ in pending.retire}, dict(pending.retire), now)
-        refresh(store, live, now)
-        pending.stage = "timers"
-        _note(store, pending)
+        with store.alone():
+            now = no_earlier(store, now)
+            _switch(store, pending)
+            catalog = Catalog.build(current(store).values(), lenient=True)
+            live = {name: catalog.conditions[name] for name in pending.segments if name in catalog.conditions}
+            done = write_members(store, compute_members(batch, live, now), catalog.versions, now)
+            done |= write_members(store, {name: () for name, _ in pending.retire}, dict(pending.retire), now)
+            refresh(store, live, now)
+            pending.stage = "timers"
+            _note(store, pending)
     finish(store, batch, now)
     return Applied(segments=done)
 

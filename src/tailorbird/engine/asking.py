@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tailorbird.core.definition import Definition, Kind, Status
 from tailorbird.engine.parts import Parts
@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     from tailorbird.expr.why import Reason
 
 __all__ = [
-    "answer", "definitions", "feature_list", "features", "members", "profile_view", "segment_drift", "segment_list",
-    "timeline", "why",
+    "answer", "definitions", "feature_list", "features", "members", "profile_view", "see_others", "segment_drift",
+    "segment_list", "timeline", "why",
 ]  # fmt: skip
 
 Wire = Callable[[Any], Any]
+_GLANCE: Final = 0.2
 
 
 def profile_view(parts: Parts, ref: str) -> ProfileView:
@@ -81,6 +82,15 @@ def timeline(parts: Parts, ref: str, *, before: str | None, limit: int) -> Timel
         ),
         following,
     )
+
+
+def see_others(parts: Parts) -> None:
+    """Read anew what other processes changed; what they wrote in the last 0.2 seconds may not be seen yet."""
+    loop = parts.loop
+    if loop.store.others_wrote(within=_GLANCE):
+        with loop.exclusive():
+            if loop.store.others_wrote():
+                loop.refresh()
 
 
 def features(parts: Parts, ref: str, names: Sequence[str] | None, *, as_of: Any) -> dict[str, Any]:

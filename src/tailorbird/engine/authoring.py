@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -13,14 +14,13 @@ from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied, Plan
 from tailorbird.engine.parts import Parts
-from tailorbird.errors import Unavailable
 from tailorbird.ports import Store, Unit
 from tailorbird.runtime.ingest import OWN_IDS
 from tailorbird.runtime.replay import ACTIVATED, ARCHIVED
-from tailorbird.segments.backfill import arm_timers, compute_members, write_members
+from tailorbird.segments.backfill import arm_timers, compute_members, no_earlier, write_members
 from tailorbird.segments.preview import Preview
 
-__all__ = ["apply", "carry_out", "check", "mend_log", "previews", "recompute"]
+__all__ = ["apply", "carry_out", "check", "is_untold", "mend_log", "previews", "recompute"]
 
 
 def apply(parts: Parts, what: What, *, activate: bool) -> Applied:
@@ -35,9 +35,9 @@ def check(parts: Parts, what: What) -> Applied:
 
 
 def carry_out(parts: Parts, planned: Callable[[], Plan]) -> Applied:
-    """Plan and execute while nothing else runs; members are current and served when this returns."""
+    """Plan and execute while nothing else runs, in no other process either; members are current and served when this returns."""
     loop, store = parts.loop, parts.store
-    with loop.exclusive():
+    with parts.work.doing("A change of definitions"), loop.exclusive():
         loop.recover()
         now = parts.now()
         loop.fire(now)
@@ -46,8 +46,7 @@ def carry_out(parts: Parts, planned: Callable[[], Plan]) -> Applied:
         if not made:
             return lifecycle.execute(made, store, store.batch(), now)
         try:
-            done = lifecycle.execute(made, store, store.batch(), now)
-            tell(store, done, now)
+            done = lifecycle.execute(made, store, store.batch(), now, tell=partial(tell, store))
         finally:
             loop.last = max(loop.last, now)
             loop.refresh()
@@ -73,10 +72,18 @@ def previews(parts: Parts, what: What, *, sample: int) -> list[Preview]:
 
 
 def recompute(parts: Parts, now: int) -> None:
-    """Bring all memberships and timers up to date set-based, after histories changed behind the loop's back."""
+    """Bring all memberships and timers up to date set-based, after histories changed behind the loop's back.
+
+    What the loop knows of definitions must be current. Other processes wait where they wrote while members were computed.
+    """
     store, catalog = parts.store, parts.loop.catalog
     batch = store.batch()
-    write_members(store, compute_members(batch, catalog.conditions, now), catalog.versions, now)
+    members = compute_members(batch, catalog.conditions, now)
+    with store.alone() as kept:
+        if not kept:
+            now = no_earlier(store, now)
+            members = compute_members(batch, catalog.conditions, now)
+        write_members(store, members, catalog.versions, now)
     arm_timers(store, batch, catalog.conditions, now)
     lifecycle.refresh(store, catalog.conditions, now)
 
@@ -91,6 +98,17 @@ def tell(store: Store, done: Applied, now: int) -> None:
 
 def mend_log(store: Store) -> None:
     """Write the events that a crash kept from being written: the log's last word on every definition is what is active."""
+    missing = _untold(store)
+    if missing:
+        _write(store, missing, max((d.archived_at if t == ARCHIVED else d.activated_at) or 0 for t, d in missing))
+
+
+def is_untold(store: Store) -> bool:
+    """Return whether the log's last word on some definition is not what is active."""
+    return bool(_untold(store))
+
+
+def _untold(store: Store) -> list[tuple[str, Definition]]:
     last = {
         (event.data["kind"], event.data["name"]): (event.type, event.data["version"], event.data.get("activated_at"))
         for event in sorted(store.history([0], (ACTIVATED, ARCHIVED)).get(0, ()), key=lambda event: event.seq)
@@ -100,21 +118,17 @@ def mend_log(store: Store) -> None:
     for key, (type_, version, _) in last.items():
         if type_ == ACTIVATED and key not in active:
             missing += [(ARCHIVED, d) for d in store.definitions(kind=key[0], name=key[1]) if d.version == version]
-    if missing:
-        _write(store, missing, max((d.archived_at if t == ARCHIVED else d.activated_at) or 0 for t, d in missing))
+    return missing
 
 
 def _write(store: Store, told: Sequence[tuple[str, Definition]], now: int) -> None:
     if not told:
         return
-    for _ in range(20):
-        seq = store.last_seq()
+    with store.alone():
+        seq, now = store.last_seq(), no_earlier(store, now)
         unit = Unit()
-        change = digest("change", str(now), str(seq))
-        unit.events = list(_events(told, now, seq, change))
-        if store.commit(unit):
-            return
-    raise Unavailable("other processes wrote in between each time we tried.", hint="Try again.")
+        unit.events = list(_events(told, now, seq, digest("change", str(now), str(seq))))
+        store.commit(unit)
 
 
 def _events(told: Sequence[tuple[str, Definition]], now: int, seq: int, change: str) -> Iterable[Event]:

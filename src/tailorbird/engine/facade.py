@@ -18,7 +18,7 @@ from tailorbird.core.event import PROFILE_UPDATED, Event, Json
 from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
-from tailorbird.engine import asking, authoring, people, simulate
+from tailorbird.engine import asking, authoring, people, resuming, simulate
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.reader import Reader
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
@@ -35,11 +35,12 @@ from tailorbird.ports import Merge, Store
 from tailorbird.profiles import erase
 from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.gate import Gate, parse_guard
-from tailorbird.runtime.imports.settling import settled, unsettled
+from tailorbird.runtime.imports.settling import settled
 from tailorbird.runtime.ingest import Incoming, Receipt
 from tailorbird.runtime.intake import Intake
 from tailorbird.runtime.loop import Loop
 from tailorbird.runtime.outbox import Deliverer
+from tailorbird.runtime.work import Work
 from tailorbird.segments.drift import Drift
 from tailorbird.segments.history import Point, history
 from tailorbird.segments.overlap import Overlap, overlap
@@ -70,19 +71,14 @@ class Engine:
         self.store = store
         self.clock: Clock = clock or SystemClock()
         self.settings = settings or Settings()
-        lifecycle.resume(store, store.batch(), self.clock.now())
-        authoring.mend_log(store)
         self.loop = Loop(store, region=self.settings.default_region, cached=self.settings.cached_profiles)
         self.connectors = dict(open_connectors() if connectors is None else connectors)
         self.deliverer = Deliverer(store, self.connectors, self._gate, self.clock, self._emit, commit=self.loop.write)
         self.loop.effects.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
         self._guarded: tuple[object, Gate] | None = None
-        self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings)
+        self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings, Work(store))
         self._reader = Reader(self.parts)
-        if unsettled(store):  # an import was interrupted before memberships had followed
-            authoring.recompute(self.parts, self.now())
-            settled(store)
-            self.loop.refresh()
+        resuming.resume(self.parts)
 
     # ---- life
 
@@ -126,6 +122,10 @@ class Engine:
     def run_due(self) -> int:
         """Fire the timers that are due now and deliver due actions once; what ``serve`` does in the background."""
         return simulate.run_due(self.parts)
+
+    def resume(self) -> bool:
+        """Finish what another process left half done when it died; return whether there was something. ``serve`` asks often."""
+        return resuming.resume(self.parts, thorough=False)
 
     # ---- intake
 
@@ -202,6 +202,7 @@ class Engine:
         """Return features (or those of feature views) of a profile as JSON values, now or as of any instant."""
         if as_of is not None:
             return asking.features(self.parts, ref, names, as_of=as_of)
+        asking.see_others(self.parts)
         return self._reader.read(ref, None if names is None else tuple(names))
 
     def read_features(self, ref: str, names: tuple[str, ...] | None, *, warm: bool = False) -> dict[str, Any] | None:
@@ -356,14 +357,28 @@ class Engine:
     # ---- inside
 
     def _import(self, load: Any, path: str | Path, mapping: Mapping[str, str] | None, options: Mapping[str, Any]) -> Report:
-        with self.loop.exclusive():
+        if options.get("dry_run"):
+            return load(self.store, path, mapping, now=self.now(), region=self.parts.region, rule=self.loop.rule, **options)  # type: ignore[no-any-return]
+        with self.parts.work.doing(f"An import of {Path(path).name}") as held, self.loop.exclusive():
+            told = options.get("progress")
+
+            def progress(done: int, total: int) -> None:
+                held.check()
+                if told is not None:
+                    told(done, total)
+
+            if self.store.others_wrote():
+                self.loop.refresh()
             now = self.now()
             self.loop.fire(now)
             try:
                 report: Report = load(
-                    self.store, path, mapping, now=now, region=self.parts.region, rule=self.loop.rule, **options
-                )
+                    self.store, path, mapping, now=now, region=self.parts.region, rule=self.loop.rule,
+                    **{**options, "progress": progress},
+                )  # fmt: skip
                 if report.touched:
+                    if self.store.others_wrote():  # definitions, perhaps
+                        self.loop.refresh()
                     authoring.recompute(self.parts, now)
                     settled(self.store)
             finally:

@@ -9,6 +9,7 @@ from tailorbird.definitions.catalog import Catalog
 from tailorbird.ports import Connector, Store
 from tailorbird.runtime.loop import Loop
 from tailorbird.runtime.outbox import Deliverer
+from tailorbird.runtime.work import Work
 from tailorbird.settings import Settings
 
 __all__ = ["Parts"]
@@ -16,7 +17,7 @@ __all__ = ["Parts"]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The store, the loop over it, the deliverer, the clock and the settings of one engine."""
+    """The store, the loop over it, the deliverer, the clock, the settings and the work of many steps of one engine."""
 
     store: Store
     loop: Loop
@@ -24,6 +25,7 @@ class Parts:
     connectors: dict[str, Connector]
     clock: Clock
     settings: Settings
+    work: Work
 
     def now(self) -> int:
         """Return the instant: the clock's, or the last one that something was decided at, should the clock have gone back."""

@@ -7,11 +7,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from tailorbird.core.context import SECOND, Clock
 from tailorbird.errors import TailorbirdError, Unavailable
 from tailorbird.profiles.drafts import Draft
+from tailorbird.runtime.holding import PATIENT
 from tailorbird.runtime.ingest import Incoming, Receipt
 from tailorbird.runtime.loop import Loop
 from tailorbird.runtime.turns import Group, Turn
@@ -21,7 +23,8 @@ __all__ = ["Intake"]
 _AHEAD: Final = 2
 """How many turns may be on their way: one that is written and one that waits for it."""
 
-_TRIES: Final = 20
+_GLANCE: Final = 200
+"""How often an idle server looks whether another process wrote, in ms."""
 
 
 class _Request:
@@ -69,6 +72,7 @@ class Intake:
         self._pump: asyncio.Task[None] | None = None
         self._closing = False
         self._looked = 0
+        self._glanced = 0.0
 
     @property
     def queued(self) -> int:
@@ -124,7 +128,7 @@ class Intake:
     async def _sleep(self) -> None:
         """Wait for events, for the turn on its way, or for the next timer."""
         self._kick.clear()
-        delay = min(max(self._loop.next_due - self._clock.now(), 0), SECOND) / 1000
+        delay = min(max(self._loop.next_due - self._clock.now(), 0), _GLANCE) / 1000
         if self._flights:
             self._flights[0].future.add_done_callback(self._wake)
         alarm = asyncio.get_running_loop().call_later(delay, self._kick.set)
@@ -141,6 +145,9 @@ class Intake:
         if loop.stale:
             await self._recover()
         if self._group is None and self._waiting:
+            if self._waiting[0].tries >= PATIENT:
+                await self._insist()
+                return
             await self._assemble()
         if self._group is not None:
             await self._compute(self._group)
@@ -148,8 +155,9 @@ class Intake:
             await self._idle()
 
     async def _idle(self) -> None:
-        """Wake whoever has to wake; and see now and then whether another process left timers behind."""
+        """Wake whoever has to wake; and see now and then whether another process wrote, or left timers behind."""
         loop, now = self._loop, self._clock.now()
+        await self._see_others()
         due: int | None = None
         if now >= self._looked + SECOND:
             self._looked = now
@@ -158,6 +166,34 @@ class Intake:
             loop.timers.look(due)
             if loop.next_due <= now:
                 self._send(loop.wake(now), [])
+
+    async def _see_others(self) -> None:
+        """Read anew what another process changed, so that what is answered out of memory does not stay as it was."""
+        clock = asyncio.get_running_loop()
+        if clock.time() < self._glanced:
+            return
+        self._glanced = clock.time() + _GLANCE / 1000
+        if await clock.run_in_executor(self._writer, self._loop.store.others_wrote):
+            began = clock.time()
+            async with self._locked():
+                self._loop.land()
+                self._loop.refresh()
+            # With a neighbour who writes all the time no more than a fifth of ours goes into reading anew.
+            self._glanced = clock.time() + max(_GLANCE / 1000, 4 * (clock.time() - began))
+
+    async def _insist(self) -> None:
+        """Take in what lost to other processes again and again, while those are kept from writing."""
+        await self._land()
+        batch = self._collect()
+        taking = partial(self._loop.take, batch, self._clock.now(), insist=True)
+        owners = list(self._owners)
+        self._owners.clear()
+        try:
+            receipts = await asyncio.get_running_loop().run_in_executor(self._writer, taking)
+        except Exception as error:
+            _refuse([request for request, _ in owners], error)
+        else:
+            _answer(owners, receipts)
 
     async def _recover(self) -> None:
         await self._land()
@@ -173,6 +209,12 @@ class Intake:
 
     async def _assemble(self) -> None:
         """Make the next group out of what waits."""
+        events = self._collect()
+        async with self._locked():
+            self._group = self._loop.prepare(events, self._clock.now())
+
+    def _collect(self) -> list[Incoming | Draft]:
+        """Return the next events of those that wait, and note whose they are."""
         events: list[Incoming | Draft] = []
         while self._waiting and (not events or len(events) + len(self._waiting[0].batch) <= self._unit_limit):
             request = self._waiting.popleft()
@@ -180,8 +222,7 @@ class Intake:
             self._queued -= len(rest)
             events += rest
             self._owners.append((request, len(rest)))
-        async with self._locked():
-            self._group = self._loop.prepare(events, self._clock.now())
+        return events
 
     async def _compute(self, group: Group) -> None:
         """Compute the group's next turn and send it off."""
@@ -224,20 +265,12 @@ class Intake:
             self._loop.settle(flight.turn, written)
         self._flights.popleft()
         if written:
-            self._answer(flight)
+            _answer(flight.owners, flight.turn.receipts)
             return
         requests = [request for request, _ in flight.owners]
         if error is not None:
             _refuse(requests, error)
         self._take_back(requests)
-
-    def _answer(self, flight: _Flight) -> None:
-        start = 0
-        for request, count in flight.owners:
-            request.receipts += flight.turn.receipts[start : start + count]
-            start += count
-            if len(request.receipts) == len(request.batch) and not request.future.done():
-                request.future.set_result(request.receipts)
 
     def _take_back(self, requests: list[_Request]) -> None:
         """Put requests, and those of the group under way, in front of what waits: all of it has to be computed again."""
@@ -246,9 +279,7 @@ class Intake:
         self._group = None
         for request in reversed(list(dict.fromkeys(again))):
             request.tries += 1
-            if request.tries > _TRIES:
-                _refuse([request], Unavailable("other processes wrote in between each time we tried.", hint="Try again."))
-            elif not request.future.done() and (not self._waiting or self._waiting[0] is not request):
+            if not request.future.done() and (not self._waiting or self._waiting[0] is not request):
                 self._waiting.appendleft(request)
                 self._queued += len(request.batch) - len(request.receipts)
 
@@ -278,6 +309,15 @@ class Intake:
             yield
         finally:
             lock.release()
+
+
+def _answer(owners: Sequence[tuple[_Request, int]], receipts: Sequence[Receipt]) -> None:
+    start = 0
+    for request, count in owners:
+        request.receipts += receipts[start : start + count]
+        start += count
+        if len(request.receipts) == len(request.batch) and not request.future.done():
+            request.future.set_result(request.receipts)
 
 
 def _refuse(requests: Sequence[_Request], error: Exception) -> None:

@@ -12,7 +12,7 @@ from threading import get_ident
 from typing import Final
 
 from tailorbird.core.action import Action
-from tailorbird.core.definition import Kind, Status
+from tailorbird.core.definition import Definition, Kind, Status
 from tailorbird.core.event import MEMBER_ADDED, MEMBER_REMOVED, PROFILE_UPDATED, Event
 from tailorbird.core.profile import Profile
 from tailorbird.core.reactor import Reactor
@@ -27,6 +27,7 @@ from tailorbird.profiles.normalise import normalise_all
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule, parse_merge_rule
 from tailorbird.runtime.cache import Cache
 from tailorbird.runtime.effects import Effects
+from tailorbird.runtime.holding import PATIENT, Hold
 from tailorbird.runtime.ingest import Incoming, Receipt, check
 from tailorbird.runtime.reactors import Reactors
 from tailorbird.runtime.timers import TIMER_KEY, Timers
@@ -67,6 +68,7 @@ class Loop:
         self.fair = threading.Event()
         self.fair.set()
         self._owner: int | None = None
+        self.hold = Hold(store)
         self.stale = True
         self._turns = 0
         self._written = 0
@@ -74,6 +76,7 @@ class Loop:
         self.effects = Effects(store, self.cache, self.timers, self.flying)
         self.owners = Owners(store, self.cache, self.effects)
         self._epoch = 0
+        self._active: list[Definition] | None = None
         self.last = 0
         self.refresh()
 
@@ -116,8 +119,9 @@ class Loop:
                 self.waiting -= 1
         before, self._owner = self._owner, get_ident()
         try:
-            self.land()
-            yield
+            with self.hold.within(self, outermost=before is None):
+                self.land()
+                yield
         finally:
             self._owner = before
             self.lock.release()
@@ -142,9 +146,12 @@ class Loop:
         self.flying.clear()
         store.claim()
         active = store.definitions(status=Status.ACTIVE)
-        effects, catalog = self.effects, Catalog.build(active, lenient=True)
-        effects.catalog = catalog
-        effects.program = Program(catalog.conditions, {name: node for name, (node, _) in catalog.features.items()})
+        effects = self.effects
+        if active != self._active:  # to compile them takes most of the time
+            self._active, effects.catalog = active, Catalog.build(active, lenient=True)
+            features = {name: node for name, (node, _) in effects.catalog.features.items()}
+            effects.program = Program(effects.catalog.conditions, features)
+        catalog = effects.catalog
         effects.declared = {d.name: str(d.spec.get("type")) for d in active if d.kind == Kind.ATTRIBUTE}
         effects.reactors = Reactors(catalog.subscriptions, self._extra)
         found = catalog.merge_rule
@@ -166,18 +173,26 @@ class Loop:
 
     # ---- intake -----------------------------------------------------------------------------------------
 
-    def take(self, batch: Sequence[Incoming | Draft], now: int) -> list[Receipt]:
-        """Take events in durably, after the timers that are due; return a receipt for each."""
+    def take(self, batch: Sequence[Incoming | Draft], now: int, *, insist: bool = False) -> list[Receipt]:
+        """Take events in durably, after the timers that are due; return a receipt for each.
+
+        With ``insist`` the first try is made under the write lock already.
+        """
         receipts: list[Receipt] = []
         with self.exclusive():
+            if insist:
+                self.stale, self.hold.losses = True, PATIENT
             self.recover()
-            for _ in range(_TRIES):
+            tries = _TRIES
+            while tries:
                 while len(receipts) < len(batch):
-                    group = self.prepare(batch[len(receipts) : len(receipts) + _CHUNK], now)
+                    done = len(receipts)
+                    group = self.prepare(batch[done : done + _CHUNK], now)
                     if not self._take_group(group, receipts):
                         break
                 else:
                     return receipts
+                tries = tries - 1 if len(receipts) == done else _TRIES
                 self.recover()
         raise Unavailable("other processes wrote in between each time we tried.", hint="Try again.")
 
@@ -190,8 +205,10 @@ class Loop:
         return True
 
     def recover(self) -> None:
-        """After a commit that did not happen: drop what is in memory and read anew."""
+        """After a commit that did not happen: drop what is in memory and read anew, and after several keep others from writing
+        until the next one (where this thread has the loop for itself)."""
         if self.stale:
+            self.hold.lost(insist=self._owner == get_ident())
             self.refresh()
 
     def prepare(self, batch: Sequence[Incoming | Draft], now: int) -> Group:
@@ -440,16 +457,18 @@ class Loop:
         """
         woken = 0
         with self.exclusive():
-            for _ in range(_TRIES):
+            tries = _TRIES
+            while tries:
                 while self.next_due <= until:
                     turn = self.wake(until, limit=limit, stop_at_actions=one)
                     if not self.commit(turn):
                         break
-                    woken += turn.woken
+                    woken, tries = woken + turn.woken, _TRIES
                     if one:
                         return woken
                 else:
                     return woken
+                tries -= 1
                 self.recover()
         raise Unavailable("other processes wrote in between each time we tried.", hint="Try again.")
 
@@ -519,8 +538,11 @@ class Loop:
         """Write a turn durably; False when another process wrote in between, after which ``recover`` must be called."""
         written = False
         try:
-            written = self.send(turn)
+            sent = self.send(turn)
+            self.hold.release()
+            written = sent
         finally:
+            self.stale = self.stale or not written
             self.settle(turn, written)
         return written
 
@@ -558,6 +580,10 @@ class Loop:
         with self.exclusive():
             written = self.store.commit(unit)
             if not written:
-                self.stale = True
+                self.stale, self.hold.losses = True, PATIENT
                 self.recover()
+                self.stale = True  # until we know that it is durable
+                written = self.store.commit(unit)
+                self.hold.release()
+                self.stale = not written
             return written

@@ -186,18 +186,25 @@ class Deliverer:
         profiles = self._profiles(actions)
         gate = self._gate()
         changed: list[Action] = []
+        longer: list[Action] = []
         drafts: list[Draft] = []
         for action in actions:
             if action.key in self._leases:  # still in line for a slow destination: our lease goes on
                 self._leases[action.key] = action.due
+                longer.append(_untried(action))
                 continue
             profile = profiles.get(action.profile)
             verdict = gate.admit(action, profile, now, sent_since=partial(self._sent_since, now))
             connector = self._connectors.get(action.connector)
             if not verdict.allowed:
-                changed.append(verdict.applied_to(action))
+                changed.append(verdict.applied_to(_untried(action)))
                 if verdict.retry_at is None and profile is not None:
                     drafts.append(refusal_draft(action, verdict, profile))
+            elif action.attempts > self._policy.max_attempts:  # whoever tried it the last time did not live to tell
+                ended, told = self._ended(action, now)
+                changed.append(ended)
+                if profile is not None:
+                    drafts.append(outcome_draft(ended, told, profile))
             elif connector is None:
                 self._leases[action.key] = action.due
                 detail = f"no connector is called {action.connector!r}"
@@ -215,7 +222,7 @@ class Deliverer:
                     self._fill(destination, lane, now)
         if drafts:
             self._emit(drafts)
-        self._write(self._not_erased(changed, profiles))
+        self._write(self._not_erased([*changed, *longer], profiles))
         return len(changed)
 
     def _fill(self, destination: str, lane: _Lane, now: int) -> None:
@@ -289,7 +296,7 @@ class Deliverer:
 
     def _after(self, action: Action, outcome: Outcome, now: int) -> Action:
         """Return the action after an attempt: sent, given up, or pending again."""
-        attempts = action.attempts + 1
+        attempts = action.attempts  # counted when it was leased: also what a crash interrupts is an attempt
         if outcome.ok:
             return msgspec.structs.replace(action, status=ActionStatus.SENT, attempts=attempts, error=None, due=now)
         detail = outcome.detail[:500]
@@ -297,6 +304,15 @@ class Deliverer:
             return msgspec.structs.replace(action, status=ActionStatus.DEAD, attempts=attempts, error=detail, due=now)
         wait = max(back_off(action.key, attempts), min(outcome.retry_after or 0, self._policy.longest_wait))
         return msgspec.structs.replace(action, status=ActionStatus.PENDING, attempts=attempts, error=detail, due=now + wait)
+
+    def _ended(self, action: Action, now: int) -> tuple[Action, Outcome]:
+        """Return an action that was leased too often as it is to be written: given up, or sent if that was still told."""
+        action = _untried(action)
+        if self._store.event(f"{OWN_IDS}{action.key}.sent") is not None:
+            return msgspec.structs.replace(action, status=ActionStatus.SENT, error=None, due=now), Outcome(ok=True)
+        detail = f"the process that tried it ended before it could say what came of it, after {action.attempts} attempts in all"
+        dead = msgspec.structs.replace(action, status=ActionStatus.DEAD, error=detail, due=now)
+        return dead, Outcome(ok=False, detail=detail)
 
     def _judge(self, done: _Done, now: int) -> list[Action]:
         """Note on the lane how the attempt went; return what waits there, put off, if the destination is now held back."""
@@ -359,7 +375,12 @@ def _destination(connector: Connector, action: Action) -> str:
 def _put_off(action: Action, until: int) -> Action:
     """Return the action waiting for a destination that is held back, spread over the minute after; no attempt is counted."""
     spread = int(bucket(bucket_seed(action.key), "held") * MINUTE)
-    return msgspec.structs.replace(action, status=ActionStatus.PENDING, due=until + spread)
+    return msgspec.structs.replace(_untried(action), status=ActionStatus.PENDING, due=until + spread)
+
+
+def _untried(action: Action) -> Action:
+    """Return a leased action without the attempt that was counted for it."""
+    return msgspec.structs.replace(action, attempts=action.attempts - 1)
 
 
 def _suppression(action: Action, profile: Profile, outcome: Outcome) -> Draft:

@@ -62,6 +62,8 @@ class Owners:
                     return entry, row.origin
         while True:
             resolution = self._resolve(names, turn.number)
+            if resolution.joins:  # asked before anything is given: what has to wait must leave no trace in this turn
+                self._check_join(turn, resolution.profile, resolution.joins[0].loser)
             entry = self._settle(turn, item, resolution)
             if not resolution.joins:
                 break
@@ -86,8 +88,6 @@ class Owners:
         """Create the profile if there is none, and attach the identifiers it is given."""
         cache, now = self._cache, turn.now
         if resolution.profile is None:
-            if turn.joined is not None and resolution.joins:
-                raise Pending
             entry = self._create(turn, resolution.public_id, item.incoming.kind)
         else:
             entry = cache.entries[resolution.profile]
@@ -114,13 +114,9 @@ class Owners:
         return entry
 
     def join(self, turn: Turn, winner: Entry, loser_key: int, cause: str, reason: str) -> None:
-        """Make another profile part of this one, here and now; one join a turn, and of what is durable only."""
+        """Make another profile part of this one, here and now; one join a turn, and of what is durable only (see ``find``)."""
         cache, now = self._cache, turn.now
         loser = cache.entries[loser_key]
-        settled = cache.settled
-        fresh = winner.profile.key in turn.changed and not any(e.profile == winner.profile.key for e in turn.unit.events)
-        if turn.joined is not None or loser.turn > settled or (winner.turn > settled and not fresh):
-            raise Pending
         keys = [winner.profile.key, loser_key]
         histories = self._store.history(keys, FACT_TYPES | self._effects.program.types)
         history = [event for events in histories.values() for event in events]
@@ -150,6 +146,14 @@ class Owners:
         for event in told:
             self._effects.seq += 1
             self._effects.run(turn, winner, msgspec.structs.replace(event, seq=self._effects.seq), why="merge")
+
+    def _check_join(self, turn: Turn, winner_key: int | None, loser_key: int) -> None:
+        """Raise ``Pending`` when two profiles cannot be joined yet; without a winner it is one that will be made for it."""
+        entries, settled = self._cache.entries, self._cache.settled
+        if turn.joined is not None or entries[loser_key].turn > settled:
+            raise Pending
+        if winner_key is not None and entries[winner_key].turn > settled:
+            raise Pending
 
     def _leave_all(self, turn: Turn, loser: Entry, winner: Entry, cause: str) -> list[Event]:
         """Tell that a profile that ceases to be leaves its segments, so that what went in and out adds up."""

@@ -9,7 +9,7 @@ from tailorbird.core.ids import digest
 from tailorbird.expr.nodes import Node
 from tailorbird.ports import Batch, Store
 
-__all__ = ["TIMER_KEY", "Backfilled", "arm_timers", "compute_members", "fresh_at", "write_members"]
+__all__ = ["TIMER_KEY", "Backfilled", "arm_timers", "compute_members", "fresh_at", "no_earlier", "write_members"]
 
 TIMER_KEY = "segments"
 """The key of the timer that wakes a profile when the first of its conditions can change."""
@@ -56,6 +56,12 @@ def arm_timers(store: Store, batch: Batch, conditions: Mapping[str, Node], insta
     """
     for node in conditions.values():
         store.arm(TIMER_KEY, batch.wakes(node, instant))
+
+
+def no_earlier(store: Store, now: int) -> int:
+    """Return ``now``, or the instant at which the last event was received if that is later, as another process's may be."""
+    last = store.events(after=store.last_seq() - 1, limit=1)
+    return max(now, last[0].received_at) if last else now
 
 
 def fresh_at(store: Store, now: int) -> int:

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tailorbird.storage.sql.database import HURRY, connect_sqlite
+from tailorbird.storage.sql.connecting import connect_sqlite
+from tailorbird.storage.sql.database import HURRY
 from tailorbird.storage.sql.journaling import Journaling
 
 __all__ = ["EVENT_COLUMNS", "PEOPLE_COLUMNS", "Record", "State"]

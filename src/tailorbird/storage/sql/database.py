@@ -5,26 +5,28 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from threading import get_ident
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from tailorbird.errors import InvalidInput, Unavailable
 from tailorbird.ports import Unit
 from tailorbird.storage.sql import schema
+from tailorbird.storage.sql.connecting import WAIT, begin, cannot_open, connect_sqlite, driver_errors, encode, reason
 from tailorbird.storage.sql.journaling import Journaling
 
-__all__ = ["HURRY", "Database", "connect_sqlite"]
+__all__ = ["HURRY", "Database"]
 
 HURRY: Final = 16
 """Events that a unit has from which on it goes by the journal: fewer come one at a time, and are where they belong at once."""
@@ -36,12 +38,16 @@ _OLDEST_SQLITE: Final = (3, 40, 0)
 _READERS: Final = 64
 _WHO: Final = "SELECT value FROM meta WHERE key = 'writer'"
 _ME: Final = "UPDATE meta SET value = ? WHERE key = 'writer'"
+_NONE: Final = "-"  # no mark: the database never says this
 
 
 class Database:
     """One database. ``writing()`` serialises writers of all processes; ``reading()`` never waits for them.
 
     The ``…_raw`` forms give the driver's own connection: they cost a tenth of the others, and are what the hot path uses.
+
+    Who wrote last is kept in ``meta`` as ``<turn>:<name>``. A turn is a run of writes by one process: the number grows when
+    another one begins to write, and not when somebody merely claims, so that two readers never chase each other.
     """
 
     def __init__(self, url: str) -> None:
@@ -52,24 +58,33 @@ class Database:
         self._lock = threading.RLock()
         self._name = uuid.uuid4().hex
         self._lost = True
+        self._count = -1  # the turn up to which our readers' caches hold
+        self._mark = _NONE  # what ``meta`` says while nobody wrote or claimed after us
+        self._aware = False
+        self._held: tuple[int, Connection] | None = None  # the thread that is alone, and its transaction
+        self._glances = threading.Lock()
+        self._glance: sqlite3.Connection | None = None
+        self._version = -1
+        self._seen = ""
+        self._look_again = 0.0
         self._idle: list[sqlite3.Connection] = []
         parsed = self._parse(url)
         self.postgres = parsed.startswith("postgresql")
-        self._errors = _driver_errors(self.postgres)
+        self._errors = driver_errors(self.postgres)
         self.journals: Journaling | None = None
         if self.path is not None:
             self.journals = Journaling(self.path, partial(connect_sqlite, read_only=False), hurry=self._hurry)
         try:
             self._writer, self._reader = self._open_postgres(parsed) if self.postgres else self._open_sqlite()
         except SQLAlchemyError as error:
-            raise _cannot_open(error) from None
+            raise cannot_open(error) from None
         try:
             self._create()
         except Exception as error:
             self._writer.dispose()
             self._reader.dispose()
             if isinstance(error, (SQLAlchemyError, *self._errors)):
-                raise _cannot_open(error) from None
+                raise cannot_open(error) from None
             raise
 
     # ---- opening
@@ -110,17 +125,18 @@ class Database:
                 f"this Python has SQLite {sqlite3.sqlite_version}, and 3.40 or later is needed",
                 hint="use a newer Python, or a PostgreSQL database",
             )
-        options: dict[str, Any] = {"json_serializer": _encode, "json_deserializer": msgspec.json.decode}
+        options: dict[str, Any] = {"json_serializer": encode, "json_deserializer": msgspec.json.decode}
         try:
             self._raw: Any = connect_sqlite(self.path, read_only=False)
+            self._raw.execute("PRAGMA busy_timeout=0")  # ``_begin`` waits better
         except sqlite3.Error as error:
-            raise _cannot_open(error) from None
+            raise cannot_open(error) from None
         writer = create_engine("sqlite://", creator=lambda: self._raw, poolclass=StaticPool, **options)
         reader = create_engine(
             "sqlite://", creator=lambda: connect_sqlite(self.path, read_only=True),
             poolclass=QueuePool, pool_size=8, max_overflow=_READERS, pool_use_lifo=True, **options,
         )  # fmt: skip
-        event.listen(writer, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        event.listen(writer, "begin", lambda connection: begin(self._raw))
         event.listen(reader, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return writer, reader
 
@@ -128,7 +144,7 @@ class Database:
         try:
             engine = create_engine(
                 make_url(url), poolclass=QueuePool, pool_size=8, max_overflow=8, pool_pre_ping=True,
-                json_serializer=_encode, json_deserializer=msgspec.json.decode,
+                json_serializer=encode, json_deserializer=msgspec.json.decode,
             )  # fmt: skip
         except (ModuleNotFoundError, NoSuchModuleError):
             raise InvalidInput(
@@ -139,7 +155,7 @@ class Database:
 
     def _create(self) -> None:
         with self._lock, self._writer.begin() as connection:
-            self._take_turn(connection)
+            self._wait_in_line(connection)
             schema.meta.create(connection, checkfirst=True)
             found = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == "schema"))
             if found is not None and int(found) > schema.VERSION:
@@ -169,6 +185,8 @@ class Database:
                     self._raw.execute("PRAGMA optimize")
                 while self._idle:
                     self._idle.pop().close()
+                if self._glance is not None:
+                    self._glance.close()
             self._writer.dispose()
             self._reader.dispose()
             if not self.postgres:
@@ -179,7 +197,15 @@ class Database:
     # ---- reading and writing
     @contextmanager
     def reading(self, *, fresh: bool = True) -> Iterator[Connection]:
-        """Give a connection that sees what is committed; not ``fresh``: what our own journal may still hold does not matter."""
+        """Give a connection that sees what is committed (and, where this thread is alone, what it has written).
+
+        Not ``fresh``: what a journal may still hold does not matter to the question.
+        """
+        held = self.mine()
+        if held is not None:
+            with self._saying("the database did not answer", "try again"):
+                yield held
+            return
         if fresh and self.journals is not None:
             with self.reading_raw() as raw:
                 self.journals.freshen(raw)
@@ -189,7 +215,7 @@ class Database:
     @contextmanager
     def reading_raw(self) -> Iterator[Any]:
         """Give the driver's own connection, for one statement that reads what no journal holds."""
-        if self.postgres:
+        if self.postgres or self.mine() is not None:
             with self.reading() as connection:
                 yield connection.connection.driver_connection
             return
@@ -211,12 +237,15 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection inside a write transaction, as the last writer; commits at the end, rolls back on an error."""
-        with self._writing_or_lost(), self._lock:
-            self._settle()
-            with self._writer.begin() as connection:
-                self._take_turn(connection)
-                self._become_writer(connection)
-                yield connection
+        held = self.mine()
+        if held is not None:
+            with self._writing_or_lost(), held.begin_nested():
+                yield held
+            return
+        with self._writing_or_lost(), self._lock, self._settled(), self._writer.begin() as connection:
+            self._take_turn(connection)
+            self._become_writer(connection)
+            yield connection
 
     @contextmanager
     def writing_as_last(self) -> Iterator[Connection | None]:
@@ -224,6 +253,92 @@ class Database:
         with self.writing() as connection:
             lost, self._lost = self._lost, False
             yield None if lost else connection
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Keep everybody else from writing: what this thread reads and writes inside is one transaction, of all or nothing.
+
+        Gives whether nobody else wrote since we last did or claimed; who then does not claim inside is told so later, too.
+        Reentrant; other threads do not see what is written until the end.
+        """
+        if self.mine() is not None:
+            yield self._aware
+            return
+        with self._writing_or_lost(), self._lock, self._settled(), self._writer.begin() as connection:
+            self._take_turn(connection)
+            self._become_writer(connection)
+            kept, self._lost = not self._lost, False
+            self._aware = kept
+            self._held = get_ident(), connection
+            try:
+                yield kept
+            finally:
+                self._held = None
+            if not self._aware:  # what it keeps in memory is as stale as it was
+                self._lost, self._count = True, -1
+
+    def claim(self) -> bool:
+        """Let whatever another process writes from now on be noticed; return whether none wrote since we last did or claimed."""
+        if self.mine() is not None:
+            self._aware, kept = True, self._aware
+            return kept
+        with self._writing_or_lost(), self._lock, self._settled(), self._writer.begin() as connection:
+            self._take_turn(connection)
+            found = self._who(connection)
+            count = _turn_of(found)
+            kept = not self._lost and count == self._count
+            self._count = count
+            if found != self._mark:
+                self._mark = _NONE  # our first write begins a turn of its own
+                if found != f"{count}:{self._name}":
+                    self._say(connection, f"{count}:{self._name}")
+            self._lost = False
+        return kept
+
+    def others_wrote(self, *, within: float = 0.0) -> bool:
+        """Return whether another process wrote since we last did or claimed; the answer may be ``within`` seconds old.
+
+        Microseconds on SQLite, a round trip on PostgreSQL.
+        """
+        if self.mine() is not None or (within and time.monotonic() < self._look_again):
+            return False
+        with self._glances:
+            self._look_again = time.monotonic() + within
+            if self._look() == self._count:
+                return False
+            with self._lock:  # nothing of our own is half written meanwhile
+                return self._look() != self._count
+
+    def _look(self) -> int:
+        """Return the number of the turn that is under way, as committed."""
+        if self.postgres:
+            with self.reading() as connection:
+                return _turn_of(self._who(connection))
+        with self._saying("the database did not answer", "try again"):
+            if self._glance is None:
+                self._glance = connect_sqlite(self.path, read_only=True)
+            version = self._glance.execute("PRAGMA data_version").fetchone()[0]
+            if version != self._version:
+                self._seen = self._glance.execute(_WHO).fetchone()[0]
+                self._version = version
+        return _turn_of(self._seen)
+
+    @contextmanager
+    def touching(self) -> Iterator[Connection]:
+        """Give a connection inside a write transaction for what nobody keeps in memory: nobody has to read anything anew."""
+        held = self.mine()
+        if held is not None:
+            with self._saying("the database did not take it", "try again"), held.begin_nested():
+                yield held
+            return
+        turn = nullcontext() if self.postgres else self._lock  # PostgreSQL takes it beside the transaction of another thread
+        with self._saying("the database did not take it", "try again"), turn, self._writer.begin() as connection:
+            yield connection
+
+    def mine(self) -> Connection | None:
+        """Return the transaction of this thread, if it is alone."""
+        held = self._held
+        return held[1] if held is not None and held[0] == get_ident() else None
 
     @contextmanager
     def writing_raw(self) -> Iterator[Any]:
@@ -250,19 +365,22 @@ class Database:
 
     @contextmanager
     def _sqlite_transaction(self) -> Iterator[Any]:
-        with self._writing_or_lost(), self._lock:
-            self._settle()
+        held = self.mine()
+        if held is not None:
+            with self._writing_or_lost(), held.begin_nested():
+                yield self._raw
+            return
+        with self._writing_or_lost(), self._lock, self._settled():
             raw = self._raw
-            raw.execute("BEGIN IMMEDIATE")
+            begin(raw)
             try:
                 self._admit()
-                if raw.execute(_WHO).fetchone()[0] != self._name:
-                    self._lost = True
-                    raw.execute(_ME, (self._name,))
+                found = raw.execute(_WHO).fetchone()[0]
+                if found != self._mark:
+                    raw.execute(_ME, (self._next_turn(found),))
                 yield raw
                 raw.execute("COMMIT")
             except BaseException:
-                self._lost = True
                 if raw.in_transaction:
                     raw.execute("ROLLBACK")
                 raise
@@ -273,7 +391,7 @@ class Database:
         False, and nothing is written, when another process wrote since we last did.
         """
         journals = self.journals
-        if journals is None or not journals.wants(unit):
+        if journals is None or self.mine() is not None or not journals.wants(unit):
             return None
         with self._writing_or_lost(), self._lock:
             if self._lost:
@@ -283,11 +401,14 @@ class Database:
                     if raw is None:
                         return False
                     journals.open(raw)
-            return journals.append(unit) if journals.own is not None and journals.own.follows(unit) else None
+            return journals.append(unit)
 
-    def _settle(self) -> None:
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        """Let the tables have what our journal holds, before we write to them ourselves; the lock is held."""
         if self.journals is not None:
             self.journals.settle()
+        yield
 
     def _admit(self) -> None:
         if self.journals is not None:
@@ -301,6 +422,7 @@ class Database:
                 yield
             except BaseException:
                 self._lost = True
+                self._count, self._mark = -1, _NONE
                 raise
 
     @contextmanager
@@ -308,7 +430,7 @@ class Database:
         try:
             yield
         except self._errors as error:
-            raise Unavailable(f"{what}: {_reason(error)}", hint=hint) from None
+            raise Unavailable(f"{what}: {reason(error)}", hint=hint) from None
 
     def checkpoint(self) -> None:
         """Bring what is in the write-ahead log into the database file (SQLite) or clear away dead rows (PostgreSQL)."""
@@ -317,62 +439,42 @@ class Database:
                 with self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                     connection.exec_driver_sql("VACUUM event, profile, identifier, outbox, reply")
             else:
+                self._raw.execute(f"PRAGMA busy_timeout={int(WAIT * 1000)}")
                 self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._raw.execute("PRAGMA busy_timeout=0")
                 if self.journals is not None:
                     self.journals.checkpoint()
 
     def _take_turn(self, connection: Connection) -> None:
+        self._wait_in_line(connection)
+        self._admit()
+
+    def _wait_in_line(self, connection: Connection) -> None:
         if self.postgres:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
 
     def _become_writer(self, connection: Connection) -> None:
-        self._admit()
+        found = self._who(connection)
+        if found != self._mark:
+            self._say(connection, self._next_turn(found))
+
+    def _who(self, connection: Connection) -> str:
         meta = schema.meta
-        if connection.scalar(select(meta.c.value).where(meta.c.key == "writer")) != self._name:
+        return connection.scalar(select(meta.c.value).where(meta.c.key == "writer")) or ""
+
+    def _say(self, connection: Connection, mark: str) -> None:
+        meta = schema.meta
+        connection.execute(update(meta).where(meta.c.key == "writer").values(value=mark))
+
+    def _next_turn(self, found: str) -> str:
+        """Begin a turn of our own after what ``meta`` says; note whether it was another's. Return what it has to say now."""
+        count = _turn_of(found)
+        if count != self._count:
             self._lost = True
-            connection.execute(update(meta).where(meta.c.key == "writer").values(value=self._name))
+        self._count = count + 1
+        self._mark = f"{self._count}:{self._name}"
+        return self._mark
 
 
-def connect_sqlite(path: Path | None, *, read_only: bool) -> sqlite3.Connection:
-    """Open a connection to a SQLite file as all of ours are: durable commits, a log, nothing left of what is erased."""
-    name = f"file:{quote(str(path))}"
-    raw = sqlite3.connect(name, uri=True, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=512)
-    raw.execute("PRAGMA journal_mode=WAL")
-    raw.execute("PRAGMA synchronous=FULL")
-    raw.execute("PRAGMA temp_store=MEMORY")
-    raw.execute("PRAGMA mmap_size=1073741824")
-    if read_only:
-        raw.execute("PRAGMA cache_size=-16384")
-        raw.execute("PRAGMA query_only=ON")
-    else:
-        raw.execute("PRAGMA cache_size=-131072")
-        # What is erased must be gone from the file too, not only from the index of it.
-        raw.execute("PRAGMA secure_delete=ON")
-        # 64 MB of log between checkpoints: a page written many times meanwhile goes to the file once.
-        raw.execute("PRAGMA wal_autocheckpoint=16000")
-    return raw
-
-
-def _cannot_open(error: Exception) -> Unavailable:
-    return Unavailable(f"the database cannot be opened: {_reason(error)}", hint="check the URL, the server and its rights")
-
-
-def _driver_errors(postgres: bool) -> tuple[type[Exception], ...]:
-    if not postgres:
-        return (DBAPIError, sqlite3.Error)
-    try:
-        import psycopg
-    except ModuleNotFoundError:
-        return (DBAPIError,)
-    return (DBAPIError, psycopg.Error)
-
-
-def _encode(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _reason(error: Exception) -> str:
-    """Say what the driver said without the statement and its values, which may be personal."""
-    original = getattr(error, "orig", None) or error
-    first = str(original).strip().splitlines()
-    return f"{type(original).__name__}: {first[0][:200] if first else ''}"
+def _turn_of(mark: str) -> int:
+    return int(mark.partition(":")[0]) if ":" in mark else 0

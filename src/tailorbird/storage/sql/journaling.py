@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from tailorbird.errors import Unavailable
 from tailorbird.ports import Unit
+from tailorbird.storage.sql.connecting import begin
 from tailorbird.storage.sql.journal import Journal, clear, close_journal, fits, journal_path, move, remove, state
 
 __all__ = ["Journaling"]
@@ -69,17 +70,23 @@ class Journaling:
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
 
-    def append(self, unit: Unit) -> bool:
-        """Write a unit durably to our journal, which must be there; False when another process closed it."""
+    def append(self, unit: Unit) -> bool | None:
+        """Write a unit durably to our journal, which must be there.
+
+        None, and nothing is written, when it does not fit in there, or another process closed the journal: to write, or only to
+        know from now on whether we do, which the tables will tell.
+        """
         own = self.own
         assert own is not None
+        if not own.follows(unit):
+            return None
         if own.waiting > _MOST:
             self.settle()
         if own.last == own.done:
             own.began = time.monotonic()
         if not own.append(unit):
             self.drop()
-            return False
+            return None
         if own.waiting >= _RUN:
             self._full.set()
         return True
@@ -167,7 +174,7 @@ class Journaling:
             if name:
                 raw.execute("ROLLBACK")
                 self._take_over(name)
-                raw.execute("BEGIN IMMEDIATE")
+                begin(raw)
 
     def _take_over(self, name: str) -> None:
         with self._moving:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from sqlalchemy import delete, insert, select
+
+from tailorbird.core.ids import digest
 from tailorbird.expr.check import type_of
 from tailorbird.expr.nodes import Node
 from tailorbird.expr.sql import (
@@ -19,9 +22,13 @@ from tailorbird.expr.sql import (
     prepare_sqlite,
     read_value,
 )
+from tailorbird.storage.sql import schema
 from tailorbird.storage.sql.database import Database
 
 __all__ = ["SqlBatch"]
+
+_FUNCTIONS: Final = "functions"
+"""The key in ``meta`` under which it is noted which functions PostgreSQL has been given."""
 
 
 class SqlBatch:
@@ -31,8 +38,18 @@ class SqlBatch:
         self._database = database
         self._dialect = Dialect.POSTGRES if database.postgres else Dialect.SQLITE
         if database.postgres:
-            with database.writing() as connection:
+            self._make_functions()
+
+    def _make_functions(self) -> None:
+        """Make the functions that our SQL calls, unless these very ones are there: who only asks writes nothing."""
+        meta, wanted = schema.meta, digest(POSTGRES_FUNCTIONS)
+        with self._database.reading() as connection:
+            found = connection.scalar(select(meta.c.value).where(meta.c.key == _FUNCTIONS))
+        if found != wanted:
+            with self._database.writing() as connection:
                 connection.exec_driver_sql(POSTGRES_FUNCTIONS)
+                connection.execute(delete(meta).where(meta.c.key == _FUNCTIONS))
+                connection.execute(insert(meta).values(key=_FUNCTIONS, value=wanted))
 
     def _rows(self, query: Query) -> list[tuple[Any, ...]]:
         with self._database.reading() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
 
@@ -12,10 +13,11 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func,
 from tailorbird.core.action import Action, ActionStatus
 from tailorbird.core.definition import Definition
 from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Json
-from tailorbird.ports import Batch, Unit
+from tailorbird.ports import Batch, Lease, Unit
 from tailorbird.storage.sql import rows, schema
 from tailorbird.storage.sql.bulk import Bulk
 from tailorbird.storage.sql.database import Database
+from tailorbird.storage.sql.leases import Leases
 from tailorbird.storage.sql.reading import Reading
 from tailorbird.storage.sql.write import numbering, write_flows, write_unit
 
@@ -44,6 +46,8 @@ class SqlStore(Reading):
         self.url = url
         self.listeners: list[Callable[[Sequence[int]], None]] = []
         self._batch: Batch | None = None
+        self._leases = Leases(self._database)
+        self._untold: list[int] | None = None  # while alone: whose events changed owner
 
     @property
     def database(self) -> Database:
@@ -91,9 +95,41 @@ class SqlStore(Reading):
             return True
 
     def claim(self) -> bool:
-        """Become the last writer; False when another process wrote since this store last did."""
-        with self._database.writing_raw_as_last() as raw:
-            return raw is not None
+        """Notice from now on what others write; False when another process wrote since this store last did or claimed."""
+        return self._database.claim()
+
+    def others_wrote(self, *, within: float = 0.0) -> bool:
+        """Return whether another process wrote since this store last did or claimed."""
+        return self._database.others_wrote(within=within)
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Keep everybody else from writing; see ``ports.Store``."""
+        outermost = self._database.mine() is None
+        with self._database.alone() as kept:
+            if outermost:
+                self._untold = []
+            yield kept
+        if outermost and self._untold:
+            told, self._untold = self._untold, None
+            self._tell(told)
+
+    # ---- leases
+    def lease(self, name: str) -> Lease | None:
+        """Return who holds a lease, None when nobody does."""
+        return self._leases.holder(name)
+
+    def take_lease(self, name: str, token: str, what: str, *, lasting: int) -> Lease:
+        """Take a lease that nobody holds; return whose it is then."""
+        return self._leases.take(name, token, what, lasting=lasting)
+
+    def keep_lease(self, name: str, token: str, *, lasting: int) -> bool:
+        """Make our lease last for so many ms from now; False when it is another's."""
+        return self._leases.keep(name, token, lasting=lasting)
+
+    def drop_lease(self, name: str, token: str) -> None:
+        """Give our lease back."""
+        self._leases.drop(name, token)
 
     def set_meta(self, key: str, value: str) -> None:
         """Set a key of the table of small things."""
@@ -172,6 +208,9 @@ class SqlStore(Reading):
             self._upsert(connection, schema.meta, row)
 
     def _tell(self, profiles: Sequence[int]) -> None:
+        if self._database.mine() is not None and self._untold is not None:
+            self._untold += profiles  # nothing is committed yet
+            return
         for listener in self.listeners:
             listener(profiles)
 
@@ -255,7 +294,7 @@ class SqlStore(Reading):
 
     # ---- outbox
     def lease_actions(self, now: int, *, limit: int, lease: int) -> list[Action]:
-        """Take due actions for delivery; what a dead deliverer had leased comes back when its lease is over."""
+        """Take due actions for delivery; what a dead deliverer had leased comes back when its lease is over, an attempt poorer."""
         table = schema.outbox
         open_ = table.c.status.in_((ActionStatus.PENDING.value, ActionStatus.SENDING.value))
         if self._one_action(select(table.c.seq).where(open_, table.c.due <= now).limit(1)) is None:
@@ -264,9 +303,9 @@ class SqlStore(Reading):
             query = select(*rows.ACTION).where(open_, table.c.due <= now).order_by(table.c.due, table.c.seq).limit(limit)
             found = [rows.action(row) for row in connection.execute(query)]
             for part in _parts([action.key for action in found], _TOGETHER):
-                taken = {"status": ActionStatus.SENDING.value, "due": now + lease}
+                taken = {"status": ActionStatus.SENDING.value, "due": now + lease, "attempts": table.c.attempts + 1}
                 connection.execute(update(table).where(table.c.key.in_(part)).values(**taken))
-        return [msgspec.structs.replace(a, status=ActionStatus.SENDING, due=now + lease) for a in found]
+        return [msgspec.structs.replace(a, status=ActionStatus.SENDING, due=now + lease, attempts=a.attempts + 1) for a in found]
 
     # ---- the rest
     def remember_reply(self, key: str, digest: str, reply: Json, at: int) -> None:
