@@ -8,6 +8,7 @@ TailorbirdError                 the root; carries ``code`` and the three parts o
 ├── NotFound                    what was named does not exist
 ├── Conflict                    what was asked contradicts what is stored
 ├── Forbidden                   the caller may not do this
+├── OverTime                    a question was given up because it took too long
 ├── TooLarge                    a body, a batch or a string is over its limit
 └── Unavailable                 the store or another system cannot answer now; trying again may help
 """
@@ -26,6 +27,7 @@ __all__ = [
     "InvalidInput",
     "Mistake",
     "NotFound",
+    "OverTime",
     "Span",
     "TailorbirdError",
     "TooLarge",
@@ -61,7 +63,7 @@ def excerpt(text: str, span: Span) -> str:
     cuntry = 1
     ^^^^^^
     >>> [len(line) for line in excerpt("x" * 9_000, Span(8_000, 9_000)).split("\\n")]
-    [160, 160]
+    [160, 159]
     """
     begin = text.rfind("\n", 0, span.start) + 1
     end = text.find("\n", span.start)
@@ -178,6 +180,19 @@ class Forbidden(TailorbirdError):
 
     code = "forbidden"
     status = 403
+
+
+class OverTime(TailorbirdError):
+    """A question took longer than it may and was given up; the message names the limit and how to ask for less."""
+
+    code = "over_time"
+    status = 422
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"the answer was not found within {limit / 1000:g} s, and looking for it was given up.",
+            hint="Ask with fewer held and sequence, over shorter windows or for one profile, or raise TAILORBIRD_QUESTION_LIMIT.",
+        )
 
 
 class TooLarge(TailorbirdError):

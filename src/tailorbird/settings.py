@@ -58,6 +58,9 @@ class Settings:
     queue_limit: int = _setting("queue_limit", 20_000)
     """How many events may wait for the loop before intake answers ``busy``."""
 
+    question_limit: int = _setting("question_limit", 5_000)
+    """How long, in ms, the server looks for the answer to one question (evaluate, preview, why) before it gives up."""
+
     unit_limit: int = _setting("unit_limit", 2_000)
     """How many events share one commit at most."""
 

@@ -77,9 +77,7 @@ class Catalog:
         """Return a lenient catalog in which the ``broken`` ones are taken to be right, so that only the others are judged."""
         return cls(definitions, _Outline(definitions, broken))
 
-    def report(
-        self, places: Mapping[Key, Mapping[str, Place]] | None = None, *, known: frozenset[Key] = frozenset()
-    ) -> Report:
+    def report(self, places: Mapping[Key, Mapping[str, Place]] | None = None, *, known: frozenset[Key] = frozenset()) -> Report:
         """Return the faults as mistakes for people; ``places`` says where the fields of definitions stand in files.
 
         Those of ``known`` definitions are left out.

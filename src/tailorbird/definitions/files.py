@@ -13,7 +13,17 @@ from tailorbird.core.definition import Definition, Kind
 from tailorbird.core.event import Json
 from tailorbird.core.ids import digest
 from tailorbird.definitions.fields import FIELDS, did_you_mean, read_fields, read_name
-from tailorbird.definitions.source import MAX_DOCUMENTS, MAX_MISTAKES, MAX_TEXT, Place, Report, Tree, parse_json, parse_yaml, plant
+from tailorbird.definitions.source import (
+    MAX_DOCUMENTS,
+    MAX_MISTAKES,
+    MAX_TEXT,
+    Place,
+    Report,
+    Tree,
+    parse_json,
+    parse_yaml,
+    plant,
+)
 from tailorbird.errors import InvalidDefinition, Mistake
 from tailorbird.expr.json import to_json
 from tailorbird.expr.parse import parse

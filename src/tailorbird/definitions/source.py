@@ -14,7 +14,9 @@ import yaml
 from tailorbird.core.event import Json
 from tailorbird.errors import Mistake, Span, excerpt
 
-__all__ = ["MAX_DEPTH", "MAX_DOCUMENTS", "MAX_MISTAKES", "MAX_TEXT", "Place", "Report", "Tree", "parse_json", "parse_yaml", "plain", "plant"]
+__all__ = [
+    "MAX_DEPTH", "MAX_DOCUMENTS", "MAX_MISTAKES", "MAX_TEXT", "Place", "Report", "Tree", "parse_json", "parse_yaml", "plain", "plant",
+]  # fmt: skip
 
 MAX_DEPTH: Final = 32
 """How deep lists and mappings may nest."""

@@ -12,6 +12,7 @@ import msgspec
 from tailorbird.connectors import Connector, open_connectors
 from tailorbird.core.action import Action
 from tailorbird.core.context import DAY, Clock, SystemClock
+from tailorbird.core.deadline import Deadline
 from tailorbird.core.definition import Definition
 from tailorbird.core.event import PROFILE_UPDATED, Event, Json
 from tailorbird.definitions import lifecycle
@@ -163,9 +164,12 @@ class Engine:
         """Return what applying would do; raises what ``apply`` raises, and writes nothing."""
         return authoring.check(self.parts, what)
 
-    def preview(self, what: What, *, sample: int = 10) -> list[Preview]:
-        """Return for every segment that would be new or changed its size, a sample, and who would enter and leave."""
-        return authoring.previews(self.parts, what, sample=sample)
+    def preview(self, what: What, *, sample: int = 10, limit: int | None = None) -> list[Preview]:
+        """Return for every segment that would be new or changed its size, a sample, and who would enter and leave.
+
+        Raises ``OverTime`` after ``limit`` ms (None: there is no limit).
+        """
+        return authoring.previews(self.parts, what, sample=sample, deadline=None if limit is None else Deadline(limit))
 
     def activate(self, kind: str, name: str, version: int | None = None) -> Applied:
         """Activate a stored version, the newest when left out."""
@@ -207,13 +211,19 @@ class Engine:
         """Return every live feature."""
         return asking.feature_list(self.parts)
 
-    def evaluate(self, expression: str, *, profile: str | None = None, as_of: Any = None) -> Answer:
-        """Return the expression's value for one profile, or for how many profiles it is true."""
-        return asking.answer(self.parts, expression, profile=profile, as_of=as_of)
+    def evaluate(
+        self, expression: str, *, profile: str | None = None, as_of: Any = None, limit: int | None = None
+    ) -> Answer:  # fmt: skip
+        """Return the expression's value for one profile, or for how many profiles it is true.
 
-    def why(self, ref: str, segment: str, *, as_of: Any = None) -> Reason:
-        """Return why a profile is or is not in a segment: which clause, which events, until when."""
-        return asking.why(self.parts, ref, segment, as_of=as_of)
+        Raises ``OverTime`` after ``limit`` ms (None: there is no limit).
+        """
+        deadline = None if limit is None else Deadline(limit)
+        return asking.answer(self.parts, expression, profile=profile, as_of=as_of, deadline=deadline)
+
+    def why(self, ref: str, segment: str, *, as_of: Any = None, limit: int | None = None) -> Reason:
+        """Return why a profile is or is not in a segment: which clause, which events, until when; ``limit`` as ``evaluate``."""
+        return asking.why(self.parts, ref, segment, as_of=as_of, deadline=None if limit is None else Deadline(limit))
 
     def segments(self) -> list[SegmentView]:
         """Return every live segment with its size."""

@@ -108,7 +108,8 @@ def _applying(routes: APIRouter, engine: Engine) -> None:
     ) -> Response:
         """Size, a sample, and who would enter and leave, for each segment that is new or changed."""
         what = await _what(request)
-        return reply(Page(items=tuple(await run_sync(lambda: engine.preview(what, sample=sample)))))
+        limit = engine.settings.question_limit
+        return reply(Page(items=tuple(await run_sync(lambda: engine.preview(what, sample=sample, limit=limit)))))
 
 
 def _moving(routes: APIRouter, engine: Engine) -> None:

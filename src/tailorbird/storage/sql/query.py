@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
+from tailorbird.core.deadline import Deadline
 from tailorbird.expr.check import type_of
 from tailorbird.expr.nodes import Node
 from tailorbird.expr.sql import (
@@ -20,6 +22,7 @@ from tailorbird.expr.sql import (
     read_value,
 )
 from tailorbird.storage.sql.database import Database
+from tailorbird.storage.sql.ending import ending
 
 __all__ = ["SqlBatch"]
 
@@ -29,10 +32,17 @@ class SqlBatch:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._deadline: Deadline | None = None
         self._dialect = Dialect.POSTGRES if database.postgres else Dialect.SQLITE
         if database.postgres:
             with database.writing() as connection:
                 connection.exec_driver_sql(POSTGRES_FUNCTIONS)
+
+    def until(self, deadline: Deadline) -> Self:
+        """Return the same with an end: see ``ports.Batch``."""
+        bounded = copy.copy(self)
+        bounded._deadline = deadline
+        return bounded
 
     def _rows(self, query: Query) -> list[tuple[Any, ...]]:
         with self._database.reading() as connection:
@@ -41,7 +51,10 @@ class SqlBatch:
             if not self._database.postgres and not connection.info.get("prepared"):
                 prepare_sqlite(raw)
                 connection.info["prepared"] = True
-            return list(raw.execute(query.sql, query.params).fetchall())
+            if self._deadline is None:
+                return list(raw.execute(query.sql, query.params).fetchall())
+            with ending(raw, self._deadline, postgres=self._database.postgres):
+                return list(raw.execute(query.sql, query.params).fetchall())
 
     def count(self, condition: Node, instant: int, *, kind: str = "person") -> int:
         """Return for how many profiles the condition is true."""
