@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from tailorbird.core.definition import Kind
-from tailorbird.core.event import Json
+from tailorbird.core.event import Json, is_name
 from tailorbird.definitions.source import MAX_MISTAKES, Place, Report, Tree, plain
 from tailorbird.errors import InvalidExpression
 from tailorbird.expr.json import from_json
@@ -202,9 +202,9 @@ def _duration(tree: Tree, about: str, report: Report) -> Json:
 
 
 def _event_type(tree: Tree, about: str, report: Report) -> Json:
-    if isinstance(tree.value, str) and 0 < len(tree.value) <= 200 and tree.value.isprintable():
+    if is_name(tree.value):
         return tree.value
-    _wrong(tree, about, "the type of an event", report)
+    _wrong(tree, about, "the type of an event (1 to 200 printable ASCII characters)", report)
     return None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tailorbird.core.context import DAY
-from tailorbird.core.event import MERGED, SEGMENT_ENTERED, SEGMENT_EXITED, UNMERGED
+from tailorbird.core.event import MERGED, NAME_PATTERN, SEGMENT_ENTERED, SEGMENT_EXITED, UNMERGED
 from tailorbird.ports import Store
 from tailorbird.profiles.fold import refold
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule
@@ -18,6 +18,7 @@ from tailorbird.runtime.imports.mapping import Columns
 from tailorbird.runtime.imports.people import Bulk, Names, Transaction, find_or_create, read_names
 from tailorbird.runtime.imports.report import Report, write_rejected
 from tailorbird.runtime.imports.stage import TIME_PATTERN, Binds, Staged
+from tailorbird.runtime.ingest import OWN_IDS
 
 __all__ = ["SEPARATOR", "Progress", "Rows", "ahead", "batches", "refold_all"]
 
@@ -133,9 +134,12 @@ class Rows:
                 WHEN moment > {binds(self.now + _AHEAD)}
                 THEN concat('the time lies more than a day in the future: ''', left(said, 60), '''')
                 WHEN type IS NULL OR type = '' THEN {binds(f"there is no type ({type_})")}
-                WHEN strlen(type) > 200 OR regexp_matches(type, '[\\x00-\\x1f]') THEN 'the type is too long or holds control characters'
+                WHEN NOT regexp_full_match(type, '{NAME_PATTERN}')
+                THEN 'the type is longer than 200 characters or holds more than printable ASCII'
                 WHEN type IN {_OURS} THEN concat('such events are written by Tailorbird itself: ''', type, '''')
-                WHEN strlen(id) > 200 OR regexp_matches(id, '[\\x00-\\x1f]') THEN 'the id is too long or holds control characters'
+                WHEN NOT regexp_full_match(id, '{NAME_PATTERN}')
+                THEN 'the id is longer than 200 characters, ends in a space, or holds more than printable ASCII'
+                WHEN starts_with(id, '{OWN_IDS}') THEN concat('ids such as this are given by Tailorbird itself: ''', left(id, 60), '''')
                 WHEN data IS NULL THEN 'the data is not a JSON object'
                 WHEN strlen(data) > {_MAX_DATA} THEN 'the data is larger than {_MAX_DATA} bytes'
                 {self.checks(binds)}
