@@ -6,7 +6,7 @@ import sqlite3
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -37,8 +37,12 @@ class Database:
     The ``…_raw`` forms give the driver's own connection: they cost a tenth of the others, and are what the hot path uses.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, *, version: int = schema.VERSION, upgrades: Mapping[int, Sequence[str]] = schema.UPGRADES
+    ) -> None:
         self.url = url
+        self._version = version
+        self._upgrades = upgrades
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self.path: Path | None = None
         self._lock = threading.RLock()
@@ -117,21 +121,31 @@ class Database:
             self._take_turn(connection)
             schema.meta.create(connection, checkfirst=True)
             found = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == "schema"))
-            if found is not None and int(found) > schema.VERSION:
+            if found is not None and int(found) > self._version:
                 raise InvalidInput(
-                    f"the database has schema {found}, newer than this program's {schema.VERSION}", hint="upgrade tailorbird"
+                    f"the database has schema {found}, newer than this program's {self._version}", hint="upgrade tailorbird"
                 )
             if found is None:
                 schema.metadata.create_all(connection, checkfirst=True)
-                connection.execute(insert(schema.meta).values(key="schema", value=str(schema.VERSION)))
+                connection.execute(insert(schema.meta).values(key="schema", value=str(self._version)))
                 connection.execute(insert(schema.meta).values(key="writer", value=""))
                 return
-            for version in range(int(found) + 1, schema.VERSION + 1):
-                for statement in schema.UPGRADES[version]:
+            if int(found) < self._version:
+                self._upgrade(connection, int(found))
+
+    def _upgrade(self, connection: Connection, found: int) -> None:
+        """Bring an older database up to date, wholly or not at all: the transaction is that of the caller."""
+        for version in range(found + 1, self._version + 1):
+            try:
+                for statement in self._upgrades[version]:
                     connection.exec_driver_sql(statement)
-            if int(found) < schema.VERSION:
-                changed = update(schema.meta).where(schema.meta.c.key == "schema")
-                connection.execute(changed.values(value=str(schema.VERSION)))
+            except self._errors as error:
+                raise Unavailable(
+                    f"the database has schema {found} and could not be brought to {version}: {_reason(error)}",
+                    hint="nothing in it was changed; keep using the program it was made with, and report this",
+                ) from None
+        changed = update(schema.meta).where(schema.meta.c.key == "schema")
+        connection.execute(changed.values(value=str(self._version)))
 
     def close(self) -> None:
         """Close all connections; a database in memory is gone then."""

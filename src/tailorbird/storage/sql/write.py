@@ -142,18 +142,41 @@ def _put_events(raw: Any, events: Sequence[Event], put: Any, postgres: bool) -> 
         for e in events
     ]
     numbered = [row for row in rows if row[0]]
-    if numbered:
-        put(raw, _EVENTS, numbered)
+    told = [event for event in events if event.type in (SEGMENT_ENTERED, SEGMENT_EXITED)]
     if len(numbered) < len(rows):
+        told = _unknown(raw, told, postgres)
         with numbering(raw, postgres=postgres):
             put(raw, _EVENTS_WITHOUT_SEQ, [row[1:] for row in rows if not row[0]])
+    if numbered and put(raw, _EVENTS, numbered) < len(numbered):
+        told = _written(raw, told, postgres)
     flows: dict[tuple[str, int], list[int]] = {}
-    for event in events:
-        if event.type in (SEGMENT_ENTERED, SEGMENT_EXITED):
-            tally = flows.setdefault((event.data["segment"], event.at), [0, 0])
-            tally[event.type == SEGMENT_EXITED] += 1
+    for event in told:
+        tally = flows.setdefault((event.data["segment"], event.at), [0, 0])
+        tally[event.type == SEGMENT_EXITED] += 1
     if flows:
         put(raw, _FLOWS, [(segment, at, *tally) for (segment, at), tally in flows.items()])
+
+
+def _unknown(raw: Any, events: Sequence[Event], postgres: bool) -> list[Event]:
+    """Return those events whose id is not stored yet, each id once."""
+    stored = _numbers(raw, events, postgres)
+    return [event for event in {e.id: e for e in reversed(events)}.values() if event.id not in stored][::-1]
+
+
+def _written(raw: Any, events: Sequence[Event], postgres: bool) -> list[Event]:
+    """Return those events that were stored just now, by their number; one whose id was there before was skipped."""
+    stored = _numbers(raw, events, postgres)
+    return [event for event in events if stored.get(event.id) == event.seq or not event.seq]
+
+
+def _numbers(raw: Any, events: Sequence[Event], postgres: bool) -> dict[str, int]:
+    if not events:
+        return {}
+    ids = [event.id for event in events]
+    if postgres:
+        return dict(raw.execute("SELECT id, seq FROM event WHERE id = ANY(%s)", (ids,)).fetchall())
+    listed = _encoder.encode(ids).decode()
+    return dict(raw.execute("SELECT id, seq FROM event WHERE id IN (SELECT value FROM json_each(?))", (listed,)).fetchall())
 
 
 def _put_timers(raw: Any, timers: dict[tuple[int, str], int], put: Any, postgres: bool) -> None:
@@ -171,14 +194,16 @@ def _delete_pairs(raw: Any, table: str, columns: tuple[str, str], pairs: Iterabl
     (raw.cursor() if postgres else raw).executemany(sql, list(pairs))
 
 
-def _put_sqlite(raw: Any, target: _Target, rows: Sequence[tuple[Any, ...]]) -> None:
-    start = 0
+def _put_sqlite(raw: Any, target: _Target, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Write rows; return how many were (those skipped on a conflict were not)."""
+    start, before = 0, raw.total_changes
     for size in _CHUNKS:
         sql = None
         while len(rows) - start >= size:
             sql = sql or _sqlite_insert(target, size)
             raw.execute(sql, tuple(chain.from_iterable(rows[start : start + size])))
             start += size
+    return int(raw.total_changes) - int(before)
 
 
 @lru_cache(maxsize=128)
@@ -188,8 +213,9 @@ def _sqlite_insert(target: _Target, size: int) -> str:
     return f"INSERT INTO {target.table} ({names}) VALUES {', '.join([one] * size)} {target.tail}"
 
 
-def _put_postgres(raw: Any, target: _Target, rows: Sequence[tuple[Any, ...]]) -> None:
-    raw.execute(_postgres_insert(target), [list(column) for column in zip(*rows, strict=True)])
+def _put_postgres(raw: Any, target: _Target, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Write rows; return how many were (those skipped on a conflict were not)."""
+    return int(raw.execute(_postgres_insert(target), [list(column) for column in zip(*rows, strict=True)]).rowcount)
 
 
 @lru_cache(maxsize=64)
