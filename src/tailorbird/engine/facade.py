@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -18,7 +19,7 @@ from tailorbird.core.event import PROFILE_UPDATED, Event, Json
 from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
-from tailorbird.engine import asking, authoring, people, simulate
+from tailorbird.engine import asking, authoring, importing, people, simulate
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
 from tailorbird.engine.views import (
@@ -75,6 +76,7 @@ class Engine:
         self.deliverer = Deliverer(store, self.connectors, self._gate, self.clock, self._emit, commit=self.loop.write)
         self.loop.effects.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
         self._guarded: tuple[object, Gate] | None = None
+        self._importing = Lock()
         self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings)
         self._reader = asking.Reader(self.parts)
         if unsettled(store):  # an import was interrupted before memberships had followed
@@ -350,20 +352,7 @@ class Engine:
     # ---- inside
 
     def _import(self, load: Any, path: str | Path, mapping: Mapping[str, str] | None, options: Mapping[str, Any]) -> Report:
-        with self.loop.exclusive():
-            now = self.now()
-            self.loop.fire(now)
-            try:
-                report: Report = load(
-                    self.store, path, mapping, now=now, region=self.parts.region, rule=self.loop.rule, **options
-                )
-                if report.touched:
-                    authoring.recompute(self.parts, now)
-                    settled(self.store)
-            finally:
-                self.loop.last = max(self.loop.last, now)
-                self.loop.refresh()
-        return report
+        return importing.load(self.parts, load, path, mapping, options, self._importing)
 
     def _gate(self) -> Gate:
         catalog = self.loop.catalog
