@@ -70,6 +70,7 @@ class Loop:
         self.stale = True
         self._turns = 0
         self._written = 0
+        self._versions: list[tuple[str, str, int, str]] | None = None
         self._extra: tuple[Reactor, ...] = ()
         self.effects = Effects(store, self.cache, self.timers, self.flying)
         self.owners = Owners(store, self.cache, self.effects)
@@ -142,9 +143,13 @@ class Loop:
         self.flying.clear()
         store.claim()
         active = store.definitions(status=Status.ACTIVE)
-        effects, catalog = self.effects, Catalog.build(active, lenient=True)
-        effects.catalog = catalog
-        effects.program = Program(catalog.conditions, {name: node for name, (node, _) in catalog.features.items()})
+        effects, versions = self.effects, [(d.kind, d.name, d.version, d.digest) for d in active]
+        if versions != self._versions:  # compiling takes longer than all the rest, and an import comes here often
+            catalog = Catalog.build(active, lenient=True)
+            effects.catalog = catalog
+            effects.program = Program(catalog.conditions, {name: node for name, (node, _) in catalog.features.items()})
+            self._versions = versions
+        catalog = effects.catalog
         effects.declared = {d.name: str(d.spec.get("type")) for d in active if d.kind == Kind.ATTRIBUTE}
         effects.reactors = Reactors(catalog.subscriptions, self._extra)
         found = catalog.merge_rule
