@@ -70,8 +70,16 @@ class Settings:
     allowed_hosts: str = _setting("allowed_hosts", "")
     """Host names with commas between, besides loopback, under which a server without keys may be called (a local proxy's)."""
 
+    webhook_private: bool = _setting("webhook_private", False)
+    """Whether webhooks may go into private networks, and to this machine while the server listens on more than loopback."""
+
     max_connections: int = _setting("max_connections", 2_000)
     """How many connections are served at once; more are answered with 503."""
 
     log_level: str = _setting("log_level", "info")
     """How much the server logs: ``debug``, ``info``, ``warning`` or ``error``."""
+
+    @property
+    def local(self) -> bool:
+        """Whether ``listen`` names loopback."""
+        return self.listen.rpartition(":")[0].strip("[]") in ("localhost", "127.0.0.1", "::1")

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -44,7 +45,11 @@ def serve(
     An engine that is given stays open; one opened from a URL is closed at the end. Raises ``Forbidden`` rather than listen
     beyond loopback without keys, and ``InvalidInput`` where the port is taken.
     """
-    engine = Engine.open(engine_or_url, settings=settings) if isinstance(engine_or_url, str) else engine_or_url
+    if isinstance(engine_or_url, str):
+        settings = replace(settings or Settings(), listen=f"{host}:{port}")
+        engine = Engine.open(engine_or_url, settings=settings)
+    else:
+        engine = engine_or_url
     try:
         local = check_listening(Keyring(engine.store), host)
         _spare_collector()

@@ -72,7 +72,9 @@ class Engine:
         lifecycle.resume(store, store.batch(), self.clock.now())
         authoring.mend_log(store)
         self.loop = Loop(store, region=self.settings.default_region, cached=self.settings.cached_profiles)
-        self.connectors = dict(open_connectors() if connectors is None else connectors)
+        if connectors is None:
+            connectors = open_connectors(loopback=self.settings.local, allow_private=self.settings.webhook_private)
+        self.connectors = dict(connectors)
         self.deliverer = Deliverer(store, self.connectors, self._gate, self.clock, self._emit, commit=self.loop.write)
         self.loop.effects.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
         self._guarded: tuple[object, Gate] | None = None
