@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "turn"]
 
-_TOGETHER: Final = 10
+_TOGETHER: Final = 4
 """Segments whose members are brought up to date in one turn."""
+
+_COURTESY: Final = 20
+"""How often an import looks whether others still wait before it takes its next turn, five ms apart: a lock alone is not fair."""
 
 
 def load(
@@ -44,6 +48,10 @@ def load(
 def turn(parts: Parts) -> Iterator[int]:
     """Be alone for one portion of work, after the timers that are due; give its instant. Caches begin anew afterwards."""
     loop = parts.loop
+    for _ in range(_COURTESY):
+        if not loop.waiting:
+            break
+        time.sleep(0.005)
     with loop.exclusive():
         loop.recover()
         now = parts.now()
