@@ -285,6 +285,14 @@ def test_the_pages_for_people_need_nothing_from_elsewhere(people: Live) -> None:
     assert "/api/v1/evaluate" in people.client.get("/docs").text
 
 
+def test_the_pages_say_what_holds_here(people: Live) -> None:
+    assert f"curl -s {people.url}/api/v1/events" in people.client.get("/").text
+    shown = people.client.get("/docs").text
+    assert "`" not in shown and "becomes <code>page.viewed</code>" in shown
+    assert "List Profiles" not in shown and "Find a profile by one of its identifiers" in shown
+    assert "<td class=dim>text · required</td>" in shown
+
+
 def test_health_and_metrics_tell_numbers_and_no_names(people: Live) -> None:
     health = people.get("/health")
     assert (health["status"], health["database"]) == ("ok", "ok")
