@@ -10,7 +10,7 @@ import pytest
 from tailorbird.core.context import HOUR, ManualClock
 from tailorbird.core.deadline import Deadline
 from tailorbird.engine import Engine
-from tailorbird.errors import OverTime
+from tailorbird.errors import InvalidInput, OverTime
 from tailorbird.expr.check import Schema, resolve
 from tailorbird.expr.evaluate import History, evaluate
 from tailorbird.expr.nodes import Node
@@ -82,6 +82,17 @@ def test_a_preview_is_given_up_and_leaves_nothing_behind(engine: Engine) -> None
     assert engine.definitions() == []
     (shown,) = engine.preview({"kind": "segment", "name": "short", "when": "did(a)"}, limit=60_000)
     assert shown.size == 7
+
+
+def test_an_expression_that_is_too_large_for_sqlite_says_so(tmp_path: Path) -> None:
+    node = condition(LONG)
+    with Engine.open(str(tmp_path / "small.db"), clock=ManualClock(NOW)) as engine:
+        engine.track("a", profile="ann")
+        batch = engine.store.batch()
+        for asked in (batch, batch.until(Deadline(60_000))):
+            with pytest.raises(InvalidInput, match=r"too large for SQLite: at most 64 tables in a join\. Split it"):
+                list(asked.wakes(node, NOW))
+            assert asked.count(condition("did(a)"), NOW) == 1
 
 
 class Steps:

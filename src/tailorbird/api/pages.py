@@ -110,7 +110,7 @@ def _type(field: Mapping[str, Any]) -> str:
     kinds = [kind for key in ("anyOf", "oneOf") for item in field.get(key, ()) if (kind := _type(item))]
     if not kinds and "type" in field:
         said = field["type"] if isinstance(field["type"], list) else [field["type"]]
-        kinds = [_TYPES.get(kind, kind) for kind in said]
+        kinds = [_TYPES.get(str(name), str(name)) for name in said]
     return " or ".join(dict.fromkeys(kind for kind in kinds if kind != "null"))
 
 

@@ -94,9 +94,10 @@ class SqliteTransaction:
         waiting = {key: key for key in origins}
         while waiting:
             rows = dict(self._among("SELECT key, merged_into FROM profile WHERE key", sorted(set(waiting.values()))))
-            gone = {origin: None for origin, key in waiting.items() if key not in rows}
+            gone: dict[int, int | None] = {origin: None for origin, key in waiting.items() if key not in rows}
             waiting = {origin: rows[key] for origin, key in waiting.items() if rows.get(key) is not None}
-            found |= gone | waiting
+            found |= gone
+            found |= waiting
         return found
 
     def facts(self, profiles: Sequence[int]) -> dict[int, list[Event]]:

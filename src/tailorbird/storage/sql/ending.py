@@ -1,14 +1,14 @@
-"""Ending a statement that takes too long, so that its connection can be used again."""
+"""Ending a statement that takes too long, so that its connection can be used again, and saying when one is too large."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 from tailorbird.core.deadline import Deadline
-from tailorbird.errors import OverTime
+from tailorbird.errors import InvalidInput, OverTime
 
 __all__ = ["ending"]
 
@@ -16,11 +16,29 @@ _STEPS: Final = 20_000
 """Instructions of SQLite's machine between two looks at the clock: a fraction of a millisecond."""
 
 
+_TOO_LARGE: Final = ("tables in a join", "Expression tree is too large", "parser stack overflow", "too many", "query too complex")
+"""What SQLite says of a statement that is over one of its own limits."""
+
+
 @contextmanager
-def ending(raw: Any, deadline: Deadline, *, postgres: bool) -> Iterator[None]:
-    """Let statements on the driver's connection run until the deadline; raise ``OverTime`` then."""
-    with _postgres(raw, deadline) if postgres else _sqlite(raw, deadline):
-        yield
+def ending(raw: Any, deadline: Deadline | None, *, postgres: bool) -> Iterator[None]:
+    """Let statements on the driver's connection run until the deadline, if there is one; raise ``OverTime`` then.
+
+    Raises ``InvalidInput`` where an expression makes a statement larger than SQLite takes.
+    """
+    if postgres:
+        with nullcontext() if deadline is None else _postgres(raw, deadline):
+            yield
+        return
+    try:
+        with nullcontext() if deadline is None else _sqlite(raw, deadline):
+            yield
+    except sqlite3.OperationalError as error:
+        if not any(words in str(error) for words in _TOO_LARGE):
+            raise
+        raise InvalidInput(
+            f"the expression is too large for SQLite: {error}.", hint="Split it, or ask with fewer held, sequence and windows."
+        ) from None
 
 
 @contextmanager

@@ -51,8 +51,6 @@ class SqlBatch:
             if not self._database.postgres and not connection.info.get("prepared"):
                 prepare_sqlite(raw)
                 connection.info["prepared"] = True
-            if self._deadline is None:
-                return list(raw.execute(query.sql, query.params).fetchall())
             with ending(raw, self._deadline, postgres=self._database.postgres):
                 return list(raw.execute(query.sql, query.params).fetchall())
 
