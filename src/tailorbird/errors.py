@@ -8,6 +8,7 @@ TailorbirdError                 the root; carries ``code`` and the three parts o
 ├── NotFound                    what was named does not exist
 ├── Conflict                    what was asked contradicts what is stored
 ├── Forbidden                   the caller may not do this
+├── OverTime                    a question was given up because it took too long
 ├── TooLarge                    a body, a batch or a string is over its limit
 └── Unavailable                 the store or another system cannot answer now; trying again may help
 """
@@ -15,7 +16,7 @@ TailorbirdError                 the root; carries ``code`` and the three parts o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 __all__ = [
     "Conflict",
@@ -26,11 +27,16 @@ __all__ = [
     "InvalidInput",
     "Mistake",
     "NotFound",
+    "OverTime",
     "Span",
     "TailorbirdError",
     "TooLarge",
     "Unavailable",
+    "excerpt",
 ]
+
+_WIDTH: Final = 160
+"""Characters of a line of source that an error shows; of a longer one, those around the caret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,29 @@ class Span:
         """
         before = text[: self.start]
         return before.count("\n") + 1, self.start - (before.rfind("\n") + 1) + 1
+
+
+def excerpt(text: str, span: Span) -> str:
+    """Return the line that a span begins in with a caret line below; of a long line what stands around the caret.
+
+    >>> print(excerpt("a = 1 and\\ncuntry = 1", Span(10, 16)))
+    cuntry = 1
+    ^^^^^^
+    >>> [len(line) for line in excerpt("x" * 9_000, Span(8_000, 9_000)).split("\\n")]
+    [160, 159]
+    """
+    begin = text.rfind("\n", 0, span.start) + 1
+    end = text.find("\n", span.start)
+    end = len(text) if end < 0 else end
+    before, after = "", ""
+    if end - begin > _WIDTH:
+        first = max(begin, min(span.start - _WIDTH // 2, end - _WIDTH + 1))
+        before, begin = ("…", first) if first > begin else ("", begin)
+        room = begin + _WIDTH - len(before)
+        after, end = ("…", room - 1) if room < end else ("", end)
+    indent = len(before) + span.start - begin
+    width = max(1, min(span.end, end) - span.start)
+    return f"{before}{text[begin:end]}{after}\n{' ' * indent}{'^' * width}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +107,7 @@ class Mistake:
             shown = "".join(f"\n  {line}" for line in self.excerpt.split("\n")) if self.excerpt else ""
             return f"{head}{self.message}{shown}{tail}"
         line, column = self.span.locate(text)
-        source = text.split("\n")[line - 1]
-        width = max(1, min(self.span.end - self.span.start, len(source) - column + 1))
-        caret = " " * (column - 1) + "^" * width
+        source, caret = excerpt(text, self.span).split("\n")
         return f"{head}line {line}, column {column}: {self.message}\n  {source}\n  {caret}{tail}"
 
 
@@ -153,6 +180,19 @@ class Forbidden(TailorbirdError):
 
     code = "forbidden"
     status = 403
+
+
+class OverTime(TailorbirdError):
+    """A question took longer than it may and was given up; the message names the limit and how to ask for less."""
+
+    code = "over_time"
+    status = 422
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"the answer was not found within {limit / 1000:g} s, and looking for it was given up.",
+            hint="Ask with fewer held and sequence, over shorter windows or for one profile, or raise TAILORBIRD_QUESTION_LIMIT.",
+        )
 
 
 class TooLarge(TailorbirdError):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from tailorbird.core.action import Action, Outcome
+from tailorbird.core.deadline import Deadline
 from tailorbird.core.definition import Definition
 from tailorbird.core.event import Event, Json
 from tailorbird.core.profile import Identifier, Profile
@@ -124,6 +125,10 @@ class Connector(Protocol):
 
 class Batch(Protocol):
     """Set-based evaluation of resolved expressions over all profiles (merged-away ones excluded) as of an instant."""
+
+    def until(self, deadline: Deadline) -> Batch:
+        """Return the same with an end: a question that is not answered by then raises ``OverTime`` and is no longer worked on."""
+        ...
 
     def count(self, condition: Node, instant: int, *, kind: str = "person") -> int:
         """Return for how many profiles the condition is true."""

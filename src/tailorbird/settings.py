@@ -58,6 +58,9 @@ class Settings:
     queue_limit: int = _setting("queue_limit", 20_000)
     """How many events may wait for the loop before intake answers ``busy``."""
 
+    question_limit: int = _setting("question_limit", 5_000)
+    """How long, in ms, the server looks for the answer to one question (evaluate, preview, why) before it gives up."""
+
     unit_limit: int = _setting("unit_limit", 2_000)
     """How many events share one commit at most."""
 
@@ -67,6 +70,9 @@ class Settings:
     allowed_hosts: str = _setting("allowed_hosts", "")
     """Host names with commas between, besides loopback, under which a server without keys may be called (a local proxy's)."""
 
+    webhook_private: bool = _setting("webhook_private", False)
+    """Whether webhooks may go into private networks, and to this machine while the server listens on more than loopback."""
+
     max_connections: int = _setting("max_connections", 2_000)
     """How many connections are served at once; more are answered with 503."""
 
@@ -75,3 +81,8 @@ class Settings:
 
     llm_url: str = _setting("llm_url", "")
     """An OpenAI-compatible endpoint that writes narratives, translates and rewrites: ``https://host/v1?model=name``; none: rules do."""
+
+    @property
+    def local(self) -> bool:
+        """Whether ``listen`` names loopback."""
+        return self.listen.rpartition(":")[0].strip("[]") in ("localhost", "127.0.0.1", "::1")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.conftest import DEFINITIONS, Live
+from api.conftest import DEFINITIONS, Live, running
+from tailorbird.engine import Engine
+from tailorbird.settings import Settings
 
 
 @pytest.fixture
@@ -282,6 +285,14 @@ def test_the_pages_for_people_need_nothing_from_elsewhere(people: Live) -> None:
     assert "/api/v1/evaluate" in people.client.get("/docs").text
 
 
+def test_the_pages_say_what_holds_here(people: Live) -> None:
+    assert f"curl -s {people.url}/api/v1/events" in people.client.get("/").text
+    shown = people.client.get("/docs").text
+    assert "`" not in shown and "becomes <code>page.viewed</code>" in shown
+    assert "List Profiles" not in shown and "Find a profile by one of its identifiers" in shown
+    assert "<td class=dim>text · required</td>" in shown
+
+
 def test_health_and_metrics_tell_numbers_and_no_names(people: Live) -> None:
     health = people.get("/health")
     assert (health["status"], health["database"]) == ("ok", "ok")
@@ -295,3 +306,29 @@ def test_health_and_metrics_tell_numbers_and_no_names(people: Live) -> None:
 def test_definitions_of_the_fixture_are_all_live(shop: Live) -> None:
     names = {d["name"] for d in shop.get("/api/v1/definitions", status="active")["items"]}
     assert names == {d["name"] for d in DEFINITIONS}
+
+
+def test_a_question_that_takes_too_long_is_refused_and_the_server_goes_on(tmp_path: Path) -> None:
+    settings = Settings(question_limit=1)
+    with Engine.open(str(tmp_path / "slow.db"), settings=settings) as engine, running(engine, settings=settings) as live:
+        live.post("/api/v1/events", [{"type": "a", "profile": f"p{n % 9}"} for n in range(5_000)])
+        long = " or ".join(f"held(count(a, within {n}h) >= 3, for 90m)" for n in range(1, 40))
+        short = {"kind": "segment", "name": "long", "when": long}
+        for path, body in (("evaluate", {"expression": long}), ("definitions/preview", {"definitions": [short]})):
+            answer = live.post(f"/api/v1/{path}", body)
+            told = answer.json()
+            assert (answer.status_code, told["code"]) == (422, "over_time")
+            assert "within 0.001 s" in told["detail"] and "TAILORBIRD_QUESTION_LIMIT" in told["hint"]
+        assert live.get("/health")
+        assert live.post("/api/v1/events", {"type": "a", "profile": "ann"}).json()["status"] == "accepted"
+
+
+def test_definitions_that_are_too_large_are_refused_before_they_are_read(shop: Live) -> None:
+    for content, type_ in (
+        ("#" * 1_000_001, "application/yaml"),
+        ('{"definitions": [' + " " * 1_000_000 + "]}", "application/json"),
+    ):
+        for path in ("", "/check", "/preview"):
+            answer = shop.client.post(f"/api/v1/definitions{path}", content=content, headers={"content-type": type_})
+            assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+            assert "at most 1000000" in answer.json()["detail"]

@@ -21,7 +21,7 @@ from tailorbird.api.server import listen, serve
 port = listen("127.0.0.1", 0)
 number = port.getsockname()[1]
 port.close()
-serve(sys.argv[1], port=number, ready=lambda: print(number, flush=True))
+serve(sys.argv[1], port=number, ready=lambda port: print(port, flush=True))
 """
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -25,11 +24,7 @@ SCRIPT = Path(sys.executable).with_name("tailorbird")
 @contextmanager
 def served(database: str, *arguments: str) -> Iterator[tuple[str, list[str]]]:
     """Serve a database as a process of its own; give the address and the lines said before it was told, and stop it at the end."""
-    # Port 0 takes a free one, but then nobody knows which: so one that was free a moment ago.
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(SCRIPT), "-d", database, *arguments, "--port", str(port)]
+    command = [str(SCRIPT), "-d", database, *arguments, "--port", "0"]  # the line that is said names the port
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
     )

@@ -12,12 +12,15 @@ from pytest_httpserver import HTTPServer
 from standardwebhooks.webhooks import Webhook
 from werkzeug import Request, Response
 
+from tailorbird.connectors.reach import Reach
 from tailorbird.connectors.webhook import WebhookConnector, wants, webhook_action
 from tailorbird.core.action import Action
 from tailorbird.core.context import ManualClock
 from tailorbird.core.definition import Definition
 from tailorbird.core.event import Event
 from tailorbird.core.profile import Profile
+from tailorbird.engine import Engine
+from tailorbird.settings import Settings
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -176,3 +179,55 @@ def test_a_webhook_action_is_one_per_subscription_and_event() -> None:
     }
     assert json.dumps(one.payload)
     assert (one.profile, one.cause, one.channel) == (7, "e1", None)
+
+
+def test_a_receiver_on_this_machine_is_refused_where_the_server_is_open_to_others(httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/hook").respond_with_data()
+    connector = WebhookConnector(loopback=False)
+    for host in ("127.0.0.1", "localhost"):
+        outcome = connector.perform(action(f"http://{host}:{httpserver.port}/hook"))
+        assert outcome.final and "private network or on this machine" in outcome.detail
+    assert httpserver.log == []
+    connector.close()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["10.0.0.1", "192.168.1.1", "172.16.0.9", "169.254.169.254", "fe80::1", "fd00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"],
+)
+def test_a_name_that_leads_into_a_private_network_is_refused(address: str) -> None:
+    connector = WebhookConnector(resolve=lambda host, port: [address])
+    outcome = connector.perform(action("https://hooks.example/hook"))
+    assert outcome.final and address not in outcome.detail
+    assert not Reach().allows(address) and Reach(private=True).allows(address)
+    connector.close()
+
+
+def test_the_address_that_was_looked_at_is_the_one_connected_to(httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/hook").respond_with_data()
+    asked: list[str] = []
+
+    def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["10.0.0.1", "127.0.0.1"] if len(asked) == 1 else ["10.0.0.1"]
+
+    connector = WebhookConnector(resolve=resolve)
+    assert connector.perform(action(f"http://shop.localhost:{httpserver.port}/hook")).ok
+    assert asked == ["shop.localhost"], "a name is resolved once a connection"
+    assert httpserver.log[0][0].headers["host"] == f"shop.localhost:{httpserver.port}"
+    connector.close()
+
+
+@pytest.mark.parametrize(
+    ("listen", "private", "allowed"), [("127.0.0.1:1", False, True), ("0.0.0.0:1", False, False), ("0.0.0.0:1", True, True)]
+)
+def test_whether_this_machine_is_allowed_follows_from_where_the_server_listens(
+    httpserver: HTTPServer, listen: str, *, private: bool, allowed: bool
+) -> None:
+    httpserver.expect_request("/hook").respond_with_data()
+    with Engine.open(":memory:", settings=Settings(listen=listen, webhook_private=private)) as engine:
+        assert engine.connectors["webhook"].perform(action(httpserver.url_for("/hook"))).ok is allowed
+
+
+def test_nobody_is_connected_to_by_multicast_or_nowhere() -> None:
+    assert [Reach(private=True).allows(text) for text in ("224.0.0.1", "0.0.0.0", "::", "ff02::1")] == [False] * 4

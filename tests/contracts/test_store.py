@@ -460,3 +460,21 @@ def test_a_database_of_a_newer_program_is_left_alone(store: SqlStore, store_url:
     store.set_meta("schema", "99")
     with pytest.raises(InvalidInput, match="newer"):
         open_store(store_url)
+
+
+def test_what_is_skipped_because_it_is_stored_is_not_counted_as_a_flow(store: SqlStore) -> None:
+    def entered(id_: str, seq: int, type_: str = SEGMENT_ENTERED) -> Event:
+        data = {"segment": "vip", "version": 1, "reason": "event"}
+        return Event(id=id_, type=type_, profile=1, origin=1, at=1_000, received_at=1_000, data=data, seq=seq)
+
+    def write(*events: Event) -> list[tuple[int, int, int]]:
+        unit = Unit()
+        unit.events = list(events)
+        assert store.commit(unit)
+        return store.flows("vip", 0, 10_000, 10_000)
+
+    first = store.last_seq() + 1
+    assert write(entered("a", first)) == [(0, 1, 0)]
+    assert write(entered("a", first + 1), entered("b", first + 2, SEGMENT_EXITED)) == [(0, 1, 1)]
+    assert write(entered("c", first + 3), entered("c", first + 4)) == [(0, 2, 1)]
+    assert write(entered("a", 0), entered("d", 0), entered("d", 0)) == [(0, 3, 1)]

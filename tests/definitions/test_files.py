@@ -159,3 +159,47 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 def test_json_escapes_beyond_16_bits_are_one_character() -> None:
     text = '{"kind": "segment", "name": "a", "when": "x = \\"\\ud83d\\ude00\\""}'
     assert read(text)[0].spec["when"] == 'x = "😀"'
+
+
+def test_the_first_mistakes_are_told_and_the_others_counted() -> None:
+    text = "".join(f"kind: segment\nname: s{i}\nwhen: x = 1\nwrong: 1\n---\n" for i in range(500))
+    with pytest.raises(InvalidDefinition) as caught:
+        read(text)
+    told = caught.value.mistakes
+    assert caught.value.message == "Nothing was applied: the definitions have 500 mistakes."
+    assert [m.code for m in told] == ["unknown_field"] * 25 + ["more_mistakes"]
+    assert told[0].where == "text:4" and told[24].where == "text:124"
+    assert told[25].message == "… and 475 more"
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("kind: segment\nname: a\nwhen: x = 1\n---\n" * 2_001, "text:8004: there are more than 2000 definitions"),
+        ("- x\n" * 2_001, "text:2001: there are more than 2000 definitions"),
+        (json.dumps([{"kind": "segment"}] * 2_001) + "\n", "text:1: there are more than 2000 definitions"),
+        ([{"kind": "segment"}] * 2_001, "definitions: 2001 definitions; the limit is 2000 at once"),
+        ("kind: segment\nname: a\nx: [" + "1," * 100_001 + "]", "text:3: there are more than 100000 values"),
+        ("kind: segment\nname: a\n" + "x" * 1_000_000, "text: 1000022 characters; the limit is 1000000"),
+    ],
+)
+def test_too_many_definitions_are_refused_before_they_are_looked_at(what: object, told: str) -> None:
+    found = mistakes(what)
+    assert len(found) == 1 and found[0].startswith(told)
+
+
+def test_as_many_definitions_as_may_be_read_at_once_are_read() -> None:
+    text = "".join(f"---\nkind: segment\nname: s{i}\nwhen: x = 1\n" for i in range(2_000)) + "---\n"
+    assert len(read(text)) == 2_000
+
+
+def test_a_mistake_in_a_long_line_is_shown_in_what_stands_around_it() -> None:
+    when = "x = 1 and " * 300 + "y = 3 4 and " + "x = 1 and " * 200 + "y = 2"
+    (told,) = mistakes(f"kind: segment\nname: a\nwhen: {when}\n")
+    source, caret = (line[2:] for line in told.split("\n")[1:3])
+    assert len(source) == 160 and source.startswith("…") and source.endswith("…")
+    assert source[caret.index("^") : len(caret)] == "4"
+
+
+def test_what_a_mistake_quotes_is_cut_off() -> None:
+    assert all(len(told) < 1_000 for told in mistakes(f"kind: {'a' * 100_000}\nname: b\n"))

@@ -10,7 +10,7 @@ import pytest
 from tailorbird.errors import NotFound
 from tailorbird.expr.nodes import Aggregate, Literal, Node
 from tailorbird.expr.types import Type
-from tailorbird.features.values import choose, described, training_set, values_as_of, wire
+from tailorbird.features.values import choose, described, values_as_of, wire
 
 COUNT = Aggregate("count", "order.placed")
 FEATURES = {"orders": (COUNT, Type.NUMBER), "one": (Literal(1.0, Type.NUMBER), Type.NUMBER)}
@@ -33,16 +33,6 @@ def test_names_are_features_or_views_and_unknown_ones_are_told_together() -> Non
     assert list(choose(FEATURES, views)) == ["orders", "one"]
     with pytest.raises(NotFound, match=r"called ordres, x\. Did you mean orders\?"):
         choose(FEATURES, views, ["ordres", "x", "one"])
-
-
-def test_a_training_set_keeps_its_order_and_asks_once_for_each_instant() -> None:
-    batch = CountingBatch()
-    points = [(7, 200), (3, 100), (7, 100), (3, 100)]
-    found = training_set(batch, FEATURES, points)  # type: ignore[arg-type]
-    assert [(profile, instant, row["orders"]) for profile, instant, row in found] == [
-        (7, 200, 200), (3, 100, 100), (7, 100, 100), (3, 100, 100),
-    ]  # fmt: skip
-    assert sorted(batch.asked) == [(100, [3, 7]), (200, [7])]
 
 
 def test_nothing_asked_is_nothing_computed() -> None:

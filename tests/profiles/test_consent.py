@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from tailorbird.core.event import Event
 from tailorbird.errors import InvalidEvent
 from tailorbird.profiles.attributes import coerce_attributes
-from tailorbird.profiles.companies import group_drafts
 from tailorbird.profiles.consent import consent_draft, consents
 from tailorbird.profiles.rules import MergeRule, check_merge_rule, parse_merge_rule
 
@@ -99,13 +98,6 @@ def test_bringing_to_a_type_never_fails_and_twice_is_once(value: object, type_: 
     after, mistakes = coerce_attributes({"x": value}, {"x": type_})
     if not mistakes:
         assert coerce_attributes(after, {"x": type_}) == (after, [])
-
-
-def test_a_group_call_updates_the_company_and_links_the_person() -> None:
-    company, person = group_drafts("acme", {"seats": 5}, identifiers={"external_id": "ann"}, id="g1")
-    assert (company.kind, company.identifiers, company.data) == ("company", {"company_id": "acme"}, {"attributes": {"seats": 5}})
-    assert (person.identifiers, person.data) == ({"external_id": "ann"}, {"attributes": {"company_id": "acme"}})
-    assert (company.id, person.id) == ("g1.company", "g1")
 
 
 def test_a_merge_rule_is_checked_whole() -> None:

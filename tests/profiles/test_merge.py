@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,9 +17,9 @@ from tailorbird.core.profile import Identifier, Profile
 from tailorbird.errors import Conflict, NotFound
 from tailorbird.ports import IdentifierRow, Membership, Merge, Store, Unit
 from tailorbird.profiles.erase import export, forget
-from tailorbird.profiles.fold import FACTS, fold, refold
+from tailorbird.profiles.fold import FACT_TYPES, FACTS, fold, refold
 from tailorbird.profiles.identity import Held, resolve
-from tailorbird.profiles.merge import apart, build_merge, build_unmerge, root
+from tailorbird.profiles.merge import apart, build_unmerge, join, root
 from tailorbird.profiles.normalise import is_strong, normalise_all
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule
 from tailorbird.storage import open_store
@@ -67,16 +68,17 @@ class Town:
 
     def merge(self, winner: int, loser: int, *, reason: str = "by hand") -> str:
         self.now += 10
-        unit = build_merge(
-            self.store,
-            winner,
-            loser,
-            at=self.now,
-            seq=self.store.last_seq() + 1,
-            cause=f"c{self.now}",
-            reason=reason,
-            rule=self.rule,
+        profiles = self.store.profiles([winner, loser])
+        if winner not in profiles or loser not in profiles:
+            raise NotFound("one of the two does not exist")
+        facts = [event for events in self.store.history([winner, loser], FACT_TYPES).values() for event in events]
+        merge, joined, gone, events = join(
+            profiles[winner], profiles[loser], facts, at=self.now, cause=f"c{self.now}", reason=reason, rule=self.rule
         )
+        unit, seq = Unit(), self.store.last_seq() + 1
+        unit.events = [msgspec.structs.replace(event, seq=seq + n) for n, event in enumerate(events)]
+        refold(joined, [*facts, *unit.events])
+        unit.profiles, unit.merges = {winner: joined, loser: gone}, [merge]
         self.store.rekey(unit, loser=loser, winner=winner)
         return unit.merges[0].id
 

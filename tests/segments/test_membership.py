@@ -18,7 +18,7 @@ from tailorbird.expr.types import Type
 from tailorbird.ports import IdentifierRow, Store, Unit
 from tailorbird.segments.backfill import arm_timers, compute_members, fresh_at, write_members
 from tailorbird.segments.drift import Stability, drift
-from tailorbird.segments.history import history, sizes_as_of
+from tailorbird.segments.history import history
 from tailorbird.segments.overlap import overlap
 from tailorbird.segments.preview import name_of, people
 from tailorbird.storage import open_store
@@ -92,12 +92,6 @@ def test_history_tells_size_and_flows_step_by_step(store: Store) -> None:
     assert history(store, "some", since=NOW + DAY, until=NOW + 9 * DAY, step=DAY, now=NOW) == []
     with pytest.raises(InvalidInput, match="1 to 2000 steps"):
         history(store, "some", since=0, until=NOW, step=1, now=NOW)
-
-
-def test_sizes_are_known_also_from_before_the_segment_was_made(store: Store) -> None:
-    node = condition("did(order.placed, within 7d)")
-    instants = [NOW - 41 * DAY, NOW - 38 * DAY, NOW - 20 * DAY, NOW]
-    assert [size for _, size in sizes_as_of(store.batch(), node, instants)] == [0, 150, 0, 150]
 
 
 def test_overlap_counts_what_is_in_both(store: Store) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from tailorbird.api.bodies import decode
 from tailorbird.api.segment import MAX_CALL, Message, Parcel, incoming_of
+from tailorbird.core.event import NAME_PATTERN
 from tailorbird.engine.refs import is_public, read_ref
 from tailorbird.errors import InvalidEvent, TailorbirdError, TooLarge
 from tailorbird.expr.read import parse_time
@@ -19,17 +20,20 @@ MAX_EVENTS: Final = 10_000
 """How many events one request may hold."""
 
 
+_NAME: Final = {"pattern": f"^{NAME_PATTERN}$"}  # told in OpenAPI; whether it holds, the loop looks
+
+
 class EventIn(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """An event of our own form. Whose it is say ``profile`` (a public id, an external id, or ``kind:value``) or ``identifiers``.
 
     ``at`` is ms since 1970 or ISO 8601 text (left out: now); ``id`` makes sending it twice harmless.
     """
 
-    type: Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["order.placed"])]
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["order.placed"], extra_json_schema=_NAME)]
     profile: Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["ann"])] | None = None
     identifiers: dict[str, str] = {}
     data: dict[str, Any] = {}
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=200, extra_json_schema=_NAME)] | None = None
     at: int | str | None = None
     source: Annotated[str, msgspec.Meta(max_length=100)] = "api"
     kind: Annotated[str, msgspec.Meta(pattern="^(person|company)$")] = "person"

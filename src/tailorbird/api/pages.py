@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any, Final
@@ -22,6 +23,15 @@ table{border-collapse:collapse}td,th{padding:.15rem .9rem .15rem 0;text-align:le
 """
 
 
+_QUOTED: Final = re.compile("`([^`]*)`")
+_TYPES: Final = {"string": "text", "boolean": "true or false", "integer": "whole number", "array": "list"}
+
+
+def _text(text: str) -> str:
+    """Return text for the page; what stands between backquotes is code."""
+    return _QUOTED.sub(r"<code>\1</code>", escape(text))
+
+
 def _page(title: str, body: str) -> bytes:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -29,8 +39,8 @@ def _page(title: str, body: str) -> bytes:
     ).encode()
 
 
-def home(version: str, facts: Mapping[str, str]) -> bytes:
-    """Return the first page: what is running, in a few numbers, and where to go."""
+def home(version: str, facts: Mapping[str, str], address: str) -> bytes:
+    """Return the first page: what is running, in a few numbers, where to go, and what to try at ``address``."""
     rows = "".join(f"<tr><td class=dim>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts.items())
     return _page(
         "Tailorbird",
@@ -41,7 +51,7 @@ def home(version: str, facts: Mapping[str, str]) -> bytes:
         '<li><a href="/health">/health</a> · <a href="/metrics">/metrics</a></li>'
         '<li><a href="/api/v1/segments">/api/v1/segments</a> · <a href="/api/v1/definitions">/api/v1/definitions</a> · '
         '<a href="/api/v1/profiles">/api/v1/profiles</a></li></ul>'
-        "<h2>Send an event</h2><pre>curl -s http://127.0.0.1:8321/api/v1/events -H 'Content-Type: application/json' \\\n"
+        f"<h2>Send an event</h2><pre>curl -s {escape(address)}/api/v1/events -H 'Content-Type: application/json' \\\n"
         '  -d \'{"type": "page.viewed", "profile": "ann", "data": {"url": "/pricing"}}\'</pre>',
     )
 
@@ -56,30 +66,52 @@ def docs(schema: Mapping[str, Any]) -> bytes:
     return _page(
         "Tailorbird · HTTP reference",
         f'<h1>HTTP reference</h1><p><a href="/">Tailorbird</a> · <a href="/openapi.json">OpenAPI</a></p>'
-        f"<p>{escape(schema['info'].get('description', ''))}</p>{body}",
+        f"<p>{_text(schema['info'].get('description', ''))}</p>{body}",
     )
 
 
 def _operation(path: str, method: str, operation: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     parameters = "".join(
         f"<tr><td><code>{escape(p['name'])}</code></td><td class=dim>{escape(p['in'])}{' · required' if p.get('required') else ''}</td>"
-        f"<td>{escape(p.get('description', ''))}</td></tr>"
+        f"<td>{_text(p.get('description', ''))}</td></tr>"
         for p in operation.get("parameters", ())
     )
     answers = "".join(
-        f"<tr><td><code>{escape(str(status))}</code></td><td>{escape(answer.get('description', ''))}</td></tr>"
+        f"<tr><td><code>{escape(str(status))}</code></td><td>{_text(answer.get('description', ''))}</td></tr>"
         for status, answer in operation["responses"].items()
     )
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     fields = f"<p class=dim>Body</p><table>{_fields(body, schema)}</table>" if body else ""
+    title, rest = _said(operation)
     scope = operation.get("x-scope")
     needs = f"<p class=dim>scope <code>{escape(scope)}</code></p>" if scope else ""
     return (
         f"<details><summary><b>{method.upper()}</b><code>{escape(path)}</code> "
-        f"<span class=dim>{escape(operation.get('summary', ''))}</span></summary>"
-        f"<p>{escape(operation.get('description', ''))}</p>{needs}<table>{parameters}</table>{fields}"
+        f"<span class=dim>{_text(title)}</span></summary>"
+        f"{f'<p>{_text(rest)}</p>' if rest else ''}{needs}<table>{parameters}</table>{fields}"
         f"<p class=dim>Answers</p><table>{answers}</table></details>"
     )
+
+
+def _said(operation: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what an operation does in a line, and the rest of what is said of it.
+
+    A title that was only made out of the operation's name says less than the first sentence does.
+    """
+    title, said = operation.get("summary", ""), operation.get("description", "")
+    if re.fullmatch("([A-Z][a-z]* ?)+", title) is None:
+        return title, said
+    first, stop, rest = said.partition(". ")
+    return (first + stop).strip().rstrip("."), rest
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    """Return what a field holds, in a word or two."""
+    kinds = [kind for key in ("anyOf", "oneOf") for item in field.get(key, ()) if (kind := _type(item))]
+    if not kinds and "type" in field:
+        said = field["type"] if isinstance(field["type"], list) else [field["type"]]
+        kinds = [_TYPES.get(str(name), str(name)) for name in said]
+    return " or ".join(dict.fromkeys(kind for kind in kinds if kind != "null"))
 
 
 def _fields(body: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
@@ -94,7 +126,7 @@ def _fields(body: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         example = (field.get("examples") or [None])[0]
         shown = "" if example is None else f"e.g. <code>{escape(msgspec.json.encode(example).decode())}</code>"
         rows.append(
-            f"<tr><td><code>{escape(name)}</code></td><td class=dim>{'required' if name in required else ''}</td>"
-            f"<td>{escape(field.get('description', ''))} {shown}</td></tr>"
+            f"<tr><td><code>{escape(name)}</code></td><td class=dim>{escape(_type(field))}{' · required' if name in required else ''}</td>"
+            f"<td>{_text(field.get('description', ''))} {shown}</td></tr>"
         )
     return "".join(rows)

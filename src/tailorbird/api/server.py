@@ -6,6 +6,8 @@ import asyncio
 import gc
 import socket
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import uvicorn
@@ -36,20 +38,25 @@ def check_listening(keyring: Keyring, host: str) -> bool:
 
 def serve(
     engine_or_url: Engine | str, *, host: str = "127.0.0.1", port: int = 8321, settings: Settings | None = None,
-    ready: Callable[[], None] | None = None, log: Log | None = None,
+    ready: Callable[[int], None] | None = None, log: Log | None = None,
 ) -> None:  # fmt: skip
-    """Serve until a signal comes; call ``ready`` once requests are answered.
+    """Serve until a signal comes; call ``ready`` with the port that is listened on once requests are answered (0 takes a free one).
 
     An engine that is given stays open; one opened from a URL is closed at the end. Raises ``Forbidden`` rather than listen
     beyond loopback without keys, and ``InvalidInput`` where the port is taken.
     """
-    engine = Engine.open(engine_or_url, settings=settings) if isinstance(engine_or_url, str) else engine_or_url
+    if isinstance(engine_or_url, str):
+        settings = replace(settings or Settings(), listen=f"{host}:{port}")
+        engine = Engine.open(engine_or_url, settings=settings)
+    else:
+        engine = engine_or_url
     try:
         local = check_listening(Keyring(engine.store), host)
         _spare_collector()
         listener = listen(host, port)
         try:
-            make_server(engine, settings=settings, local=local, ready=ready, log=log).run(sockets=[listener])
+            told = None if ready is None else partial(ready, listener.getsockname()[1])
+            make_server(engine, settings=settings, local=local, ready=told, log=log).run(sockets=[listener])
         finally:
             listener.close()
     finally:

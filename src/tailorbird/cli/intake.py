@@ -136,6 +136,7 @@ def _show_report(output: Output, report: Any) -> None:
         output.say(
             f"{state}{value_text(report.rows)} rows: {value_text(report.loaded)} loaded, {value_text(report.duplicates)} known already, "
             f"{value_text(report.rejected)} rejected; {value_text(report.created)} new profiles"
+            + (f"; {value_text(report.joined)} rows joined people" if report.joined else "")
         )
     for reason, count in report.reasons.items():
         output.say(f"  {value_text(count)} × {reason}")

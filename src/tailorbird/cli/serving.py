@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 HOST = Annotated[str | None, typer.Option(help="Address to listen on; anything but loopback needs API keys.")]
-PORT = Annotated[int | None, typer.Option(help="Port to listen on.", min=0, max=65535)]
+PORT = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)]
 
 _LOADED: Final = "demo"
 _BEGUN: Final = "demo.begun"
@@ -107,8 +107,8 @@ def _serve(session: Session, host: str | None, port: int | None, lines: tuple[st
     chosen, number = (host or listen).strip("[]"), int(place) if port is None else port
     shown = f"[{chosen}]" if ":" in chosen else chosen
 
-    def ready() -> None:
-        session.output.say(f"\nTailorbird is running. Open http://{shown}:{number}/  (stop with Ctrl-C)")
+    def ready(bound: int) -> None:
+        session.output.say(f"\nTailorbird is running. Open http://{shown}:{bound}/  (stop with Ctrl-C)")
         if lines:
             session.output.say("In another terminal, try:\n" + "\n".join(f"  {line}" for line in lines))
 

@@ -10,8 +10,16 @@ __all__ = ["Connector", "LogConnector", "WebhookConnector", "open_connectors"]
 
 
 def open_connectors(
-    *, allow_http: bool = False, webhook_secret: str | None = None, timeout: float = 10.0
-) -> dict[str, Connector]:
+    *, allow_http: bool = False, webhook_secret: str | None = None, timeout: float = 10.0, loopback: bool = True,
+    allow_private: bool = False,
+) -> dict[str, Connector]:  # fmt: skip
     """Return a fresh set of all connectors by name; the caller closes each."""
-    found: list[Connector] = [LogConnector(), WebhookConnector(timeout=timeout, allow_http=allow_http, secret=webhook_secret)]
+    webhook = WebhookConnector(
+        timeout=timeout,
+        allow_http=allow_http,
+        secret=webhook_secret,
+        loopback=loopback or allow_private,
+        allow_private=allow_private,
+    )
+    found: list[Connector] = [LogConnector(), webhook]
     return {connector.name: connector for connector in found}

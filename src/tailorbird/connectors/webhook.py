@@ -28,6 +28,8 @@ from tailorbird.runtime.subscriptions import wants, webhook_action
 if TYPE_CHECKING:
     import httpx2
 
+    from tailorbird.connectors.reach import Resolve
+
 __all__ = ["WebhookConnector", "wants", "webhook_action"]
 
 MAX_RESPONSE: Final = 64 * 1024
@@ -37,14 +39,18 @@ MAX_BODY: Final = 1024 * 1024
 """Bytes of a body that are sent; a longer one is refused for good."""
 
 
+_PRIVATE: Final = "the address lies in a private network or on this machine; TAILORBIRD_WEBHOOK_PRIVATE=true allows it"
+
+
 class WebhookConnector:
     """Posts ``payload["body"]`` to ``payload["url"]``, signed with the secret that the variable ``payload["secret_env"]`` holds.
 
     The ``webhook-id`` is the action's key on every attempt, so receivers that keep ids drop repeats; we cannot know that
     they do, hence ``honours_idempotency`` is False. Plain http is spoken to loopback only unless ``allow_http``; redirects
-    are not followed. ``timeout`` (seconds) bounds the whole attempt. ``environ`` is where secrets are looked up;
-    ``secret`` signs what names none. Secrets (``whsec_…``) are neither stored nor logged. The clock is that of the
-    receiver's world: receivers refuse timestamps more than five minutes off.
+    are not followed. Addresses in private networks and of the link are refused unless ``allow_private``, those of this machine
+    unless ``loopback``: by the address that is connected to, which ``resolve`` finds. ``timeout`` (seconds) bounds the whole
+    attempt. ``environ`` is where secrets are looked up; ``secret`` signs what names none. Secrets (``whsec_…``) are neither
+    stored nor logged. The clock is that of the receiver's world: receivers refuse timestamps more than five minutes off.
     """
 
     name = "webhook"
@@ -58,6 +64,9 @@ class WebhookConnector:
         secret: str | None = None,
         environ: Mapping[str, str] | None = None,
         clock: Clock | None = None,
+        loopback: bool = True,
+        allow_private: bool = False,
+        resolve: Resolve | None = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._timeout = timeout
@@ -67,6 +76,9 @@ class WebhookConnector:
         self._clock = clock or SystemClock()
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # at INFO it writes whole addresses, tokens in them included
         self._transport = transport
+        self._loopback = loopback
+        self._private = allow_private
+        self._resolve = resolve
         self._opened: httpx2.Client | None = None
         self._lock = threading.Lock()
 
@@ -81,6 +93,8 @@ class WebhookConnector:
         """Post once. 2xx is ok, 410 final, 429 and 503 say when to come back; anything else is tried again."""
         import httpx2
 
+        from tailorbird.connectors.reach import Unreachable
+
         url = action.payload.get("url")
         if not isinstance(url, str) or (wrong := self._unacceptable(url)):
             return Outcome(ok=False, final=True, detail=wrong if isinstance(url, str) else "the payload has no url")
@@ -93,6 +107,8 @@ class WebhookConnector:
             return Outcome(ok=False, detail=str(error))
         try:
             return self._post(url, body, headers)
+        except Unreachable:
+            return Outcome(ok=False, final=True, detail=_PRIVATE)
         except httpx2.TimeoutException as error:
             return Outcome(ok=False, detail=f"no answer within {self._timeout:g} s ({type(error).__name__})")
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, ValueError) as error:
@@ -106,14 +122,17 @@ class WebhookConnector:
     def _client(self) -> httpx2.Client:
         import httpx2
 
+        from tailorbird.connectors.reach import GuardedTransport, Reach
+
         with self._lock:
             if self._opened is None:
+                limits = httpx2.Limits(max_connections=100, max_keepalive_connections=20)
+                reach = Reach(loopback=self._loopback, private=self._private)
                 self._opened = httpx2.Client(
                     timeout=httpx2.Timeout(self._timeout, connect=min(self._timeout, 5.0)),
                     follow_redirects=False,
-                    transport=self._transport,
+                    transport=self._transport or GuardedTransport(reach, limits=limits, resolve=self._resolve),
                     headers={"user-agent": "Tailorbird-Webhooks/1", "content-type": "application/json"},
-                    limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
                 )
             return self._opened
 

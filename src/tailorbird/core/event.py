@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +13,7 @@ __all__ = [
     "MEMBER_ADDED",
     "MEMBER_REMOVED",
     "MERGED",
+    "NAME_PATTERN",
     "PROFILE_UPDATED",
     "SEGMENT_ENTERED",
     "SEGMENT_EXITED",
@@ -20,10 +22,27 @@ __all__ = [
     "UNMERGED",
     "Event",
     "Json",
+    "is_name",
 ]
 
 Json = Any
 """A decoded JSON value: None, bool, int, float, str, list or dict with str keys."""
+
+NAME_PATTERN: Final = "[ -~]{0,199}[!-~]"
+"""What the type and the id of an event from outside look like, whichever way it comes: 1 to 200 printable ASCII characters, the
+last one no space. A pattern that Python, DuckDB and JSON Schema read alike."""
+
+_is_name: Final = re.compile(NAME_PATTERN).fullmatch
+
+
+def is_name(value: object) -> bool:
+    """Return whether a value can be the type or the id of an event from outside.
+
+    >>> is_name("order.placed"), is_name("Order Completed"), is_name("commandé"), is_name(""), is_name("a" * 201)
+    (True, True, False, False, False)
+    """
+    return type(value) is str and _is_name(value) is not None
+
 
 PROFILE_UPDATED: Final = "profile.updated"  # data: {"attributes": {name: value or null}}
 TAG_ADDED: Final = "tag.added"  # data: {"tag": name}

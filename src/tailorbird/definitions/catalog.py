@@ -69,7 +69,7 @@ class Catalog:
         outline = _Outline(by_key, frozenset())
         catalog = cls(by_key, outline)
         if catalog.faults and not lenient:
-            raise invalid(list(catalog.mistakes()))
+            raise invalid(catalog.report())
         return catalog
 
     @classmethod
@@ -77,10 +77,8 @@ class Catalog:
         """Return a lenient catalog in which the ``broken`` ones are taken to be right, so that only the others are judged."""
         return cls(definitions, _Outline(definitions, broken))
 
-    def mistakes(
-        self, places: Mapping[Key, Mapping[str, Place]] | None = None, *, known: frozenset[Key] = frozenset()
-    ) -> Iterator[Mistake]:
-        """Yield the faults as mistakes for people; ``places`` says where the fields of definitions stand in files.
+    def report(self, places: Mapping[Key, Mapping[str, Place]] | None = None, *, known: frozenset[Key] = frozenset()) -> Report:
+        """Return the faults as mistakes for people; ``places`` says where the fields of definitions stand in files.
 
         Those of ``known`` definitions are left out.
         """
@@ -90,7 +88,7 @@ class Catalog:
             place = (places or {}).get(fault.key, {}).get(fault.field) or Place(f"{about}, {fault.field}")
             label = f"{about}, {fault.field}" if place.text is not None else ""  # else the place says it
             report.add_expression(fault.mistakes, fault.text, place, label)
-        yield from report.mistakes
+        return report
 
     def dependents(self, kind: str, name: str, *, deep: bool = False) -> tuple[Key, ...]:
         """Return what needs this definition, sorted; ``deep`` also what needs those, and so on."""

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from tailorbird.core.definition import Kind
-from tailorbird.core.event import Json
-from tailorbird.definitions.source import Place, Report, Tree, plain
+from tailorbird.core.event import Json, is_name
+from tailorbird.definitions.source import MAX_MISTAKES, Place, Report, Tree, plain
 from tailorbird.errors import InvalidExpression
 from tailorbird.expr.json import from_json
 from tailorbird.expr.parse import parse
@@ -50,7 +50,7 @@ def did_you_mean(word: str, known: list[str]) -> str:
     >>> did_you_mean("descripton", ["description", "name"])
     'Did you mean description?'
     """
-    close = get_close_matches(word, known, n=1)
+    close = get_close_matches(word[:100], known, n=1)
     return f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(known)}."
 
 
@@ -87,7 +87,8 @@ def _read_table(
     spec: dict[str, Json] = {}
     for name, tree in items.items():
         if name not in known:
-            report.add("unknown_field", f"{about} knows no field {name}", tree.place, did_you_mean(name, [*also, *known]))
+            hint = did_you_mean(name, [*also, *known]) if report.total < MAX_MISTAKES else ""
+            report.add("unknown_field", f"{about} knows no field {name}", tree.place, hint)
         elif tree.value is not None:
             spec[name] = known[name].read(tree, f"{about}, {name}", report)
     for item in table:
@@ -201,9 +202,9 @@ def _duration(tree: Tree, about: str, report: Report) -> Json:
 
 
 def _event_type(tree: Tree, about: str, report: Report) -> Json:
-    if isinstance(tree.value, str) and 0 < len(tree.value) <= 200 and tree.value.isprintable():
+    if is_name(tree.value):
         return tree.value
-    _wrong(tree, about, "the type of an event", report)
+    _wrong(tree, about, "the type of an event (1 to 200 printable ASCII characters)", report)
     return None
 
 

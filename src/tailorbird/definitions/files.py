@@ -13,7 +13,17 @@ from tailorbird.core.definition import Definition, Kind
 from tailorbird.core.event import Json
 from tailorbird.core.ids import digest
 from tailorbird.definitions.fields import FIELDS, did_you_mean, read_fields, read_name
-from tailorbird.definitions.source import MAX_TEXT, Place, Report, Tree, parse_json, parse_yaml, plant
+from tailorbird.definitions.source import (
+    MAX_DOCUMENTS,
+    MAX_MISTAKES,
+    MAX_TEXT,
+    Place,
+    Report,
+    Tree,
+    parse_json,
+    parse_yaml,
+    plant,
+)
 from tailorbird.errors import InvalidDefinition, Mistake
 from tailorbird.expr.json import to_json
 from tailorbird.expr.parse import parse
@@ -21,7 +31,6 @@ from tailorbird.expr.parse import parse
 __all__ = ["EXPRESSIONS", "Document", "invalid", "read", "spec_digest"]
 
 MAX_FILES: Final = 1_000
-MAX_DOCUMENTS: Final = 2_000
 EXPRESSIONS: Final[Mapping[str, str]] = {Kind.SEGMENT: "when", Kind.FEATURE: "value"}
 """Which field of a kind holds an expression."""
 
@@ -67,31 +76,35 @@ def read(what: What | Iterable[Definition], report: Report | None = None) -> tup
     noted = Report() if report is None else report
     documents: dict[tuple[str, str], Document] = {}
     found = False
-    for tree in _trees(what, noted):
+    for count, tree in enumerate(_trees(what, noted)):
         found = True
+        if count >= MAX_DOCUMENTS:
+            hint = "Apply them in several steps."
+            noted.add("too_large", f"there are more than {MAX_DOCUMENTS} definitions", "", hint)
+            break
         document = _document(tree, noted)
         if document is None:
             continue
         key = (document.kind, document.name)
         if key in documents:
-            message = f"{document.kind} {document.name} is defined twice; the first is at {documents[key].place}"
+            first = f"; the first is at {documents[key].place}" if noted.total < MAX_MISTAKES else ""
+            message = f"{document.kind} {document.name} is defined twice{first}"
             noted.add("duplicate", message, document.place, "Keep one of them, or give it another name.")
         else:
             documents[key] = document
     if not found and not noted.mistakes:
         shown = what if isinstance(what, str | Path) and "\n" not in str(what) else "what was given"
         noted.add("empty", f"no definition was found in {shown}", "", "A folder may hold .yaml, .yml and .json files.")
-    if len(documents) > MAX_DOCUMENTS:
-        noted.add("too_large", f"{len(documents)} definitions; the limit is {MAX_DOCUMENTS}", "")
     if report is None and noted.mistakes:
-        raise invalid(noted.mistakes)
+        raise invalid(noted)
     return tuple(documents.values())
 
 
-def invalid(mistakes: Sequence[Mistake]) -> InvalidDefinition:
-    """Return the error that carries all the mistakes."""
-    many = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-    return InvalidDefinition(f"Nothing was applied: the definitions have {many}.", mistakes=tuple(mistakes))
+def invalid(report: Report) -> InvalidDefinition:
+    """Return the error that carries the mistakes of a report; the last one says how many are not told."""
+    many = "1 mistake" if report.total == 1 else f"{report.total} mistakes"
+    rest = (Mistake("more_mistakes", f"… and {report.more} more", "Mend these first, then check again."),) if report.more else ()
+    return InvalidDefinition(f"Nothing was applied: the definitions have {many}.", mistakes=(*report.mistakes, *rest))
 
 
 def _trees(what: What | Iterable[Definition], report: Report) -> Iterator[Tree]:
@@ -104,6 +117,9 @@ def _trees(what: What | Iterable[Definition], report: Report) -> Iterator[Tree]:
             yield from _path(Path(what), report)
     elif isinstance(what, Mapping):
         yield plant(what, "definition", report)
+    elif isinstance(what, Sequence) and len(what) > MAX_DOCUMENTS:
+        hint = "Apply them in several steps."
+        report.add("too_large", f"{len(what)} definitions; the limit is {MAX_DOCUMENTS} at once", "definitions", hint)
     else:
         for index, item in enumerate(what):
             if isinstance(item, Definition):
@@ -158,7 +174,7 @@ def _document(tree: Tree, report: Report) -> Document | None:
     kind = _kind(items.pop("kind", None), tree.place, report)
     if kind is None:
         return None
-    before = len(report.mistakes)
+    before = report.total
     name = read_name(kind, items.pop("name", None), tree.place, report)
     draft = items.pop("draft", None)
     if draft is not None and not isinstance(draft.value, bool):
@@ -170,7 +186,7 @@ def _document(tree: Tree, report: Report) -> Document | None:
     if name is None:
         return None
     places = {key: item.place for key, item in items.items()}
-    return Document(kind, name, spec, tree.place, places, broken=len(report.mistakes) > before,
+    return Document(kind, name, spec, tree.place, places, broken=report.total > before,
                     draft=draft is not None and draft.value is True)  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def plan(store: Store, what: What | Iterable[Document], now: int, *, activate: b
     going = {} if not activate else {(d.kind, d.name): wanted[d.kind, d.name] for d in documents if not d.draft}
     going = {key: item for key, item in going.items() if key not in unchanged}
     if report.mistakes:
-        raise invalid(report.mistakes)
+        raise invalid(report)
     saved = tuple(item for key, item in wanted.items() if key not in unchanged)
     return _assemble(active, going, frozenset(), save=saved, unchanged=tuple(unchanged))
 
@@ -170,18 +170,18 @@ def _judge(
     # what was faulty before and is not touched now is nobody's mistake today
     known = frozenset(fault.key for fault in Catalog.build(active.values(), lenient=True).faults) - set(wanted)
     probe = Catalog.probe({**active, **wanted}, broken)
-    told = list(probe.mistakes(places, known=known))
+    told = probe.report(places, known=known)
     faulty = {fault.key for fault in probe.faults} - known
     if faulty and not faulty & set(wanted) and not report.mistakes:
         _conflict(probe, faulty, known)
-    report.mistakes.extend(told)
+    report.add_all(told)
     if drafts and not report.mistakes:
         live = {**active, **{key: item for key, item in wanted.items() if key not in drafts}}
-        report.mistakes.extend(Catalog.probe(live, frozenset()).mistakes(places, known=known))
+        report.add_all(Catalog.probe(live, frozenset()).report(places, known=known))
 
 
 def _conflict(catalog: Catalog, keys: Iterable[Key], known: frozenset[Key]) -> None:
-    told = tuple(catalog.mistakes(known=known))
+    told = tuple(catalog.report(known=known).mistakes)
     raise Conflict(
         f"This change would break {_names(sorted(keys))}.", mistakes=told,
         hint="Change what needs it in the same step.",

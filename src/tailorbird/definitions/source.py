@@ -12,14 +12,23 @@ from typing import Any, Final
 import yaml
 
 from tailorbird.core.event import Json
-from tailorbird.errors import Mistake, Span
+from tailorbird.errors import Mistake, Span, excerpt
 
-__all__ = ["MAX_DEPTH", "MAX_TEXT", "Place", "Report", "Tree", "parse_json", "parse_yaml", "plain", "plant"]
+__all__ = [
+    "MAX_DEPTH", "MAX_DOCUMENTS", "MAX_MISTAKES", "MAX_TEXT", "Place", "Report", "Tree", "parse_json", "parse_yaml", "plain", "plant",
+]  # fmt: skip
 
 MAX_DEPTH: Final = 32
 """How deep lists and mappings may nest."""
 MAX_TEXT: Final = 1_000_000
 """How many characters one file or text may have."""
+
+MAX_DOCUMENTS: Final = 2_000
+"""How many definitions may be read at once."""
+MAX_MISTAKES: Final = 25
+"""How many mistakes are told; of the others only how many there are."""
+_MAX_VALUES: Final = 100_000  # keys, values, lists and mappings in one text
+_MAX_MESSAGE: Final = 400  # characters of one mistake's sentence: what it quotes may be long
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})$")
@@ -85,31 +94,54 @@ class Tree:
 
 
 class Report:
-    """Collects every mistake of everything that is read, so that they can be told together."""
+    """Collects the mistakes of everything that is read, so that they can be told together.
+
+    ``mistakes`` holds the first of them, ``more`` says how many there are besides.
+    """
 
     def __init__(self) -> None:
         self.mistakes: list[Mistake] = []
+        self.more = 0
+
+    @property
+    def total(self) -> int:
+        """How many mistakes there are."""
+        return len(self.mistakes) + self.more
 
     def add(self, code: str, message: str, place: Place | str, hint: str = "") -> None:
         """Note one mistake at a place."""
-        self.mistakes.append(Mistake(code, message, hint, where=str(place)))
+        if self._room():
+            self.mistakes.append(Mistake(code, _short(message), hint, where=str(place)))
+
+    def add_all(self, other: Report) -> None:
+        """Note what another report holds."""
+        for item in other.mistakes:
+            if self._room():
+                self.mistakes.append(item)
+        self.more += other.more
+
+    def _room(self) -> bool:
+        """Return whether one more mistake is told; where not, it is counted (finding its place would cost more than it tells)."""
+        if len(self.mistakes) < MAX_MISTAKES:
+            return True
+        self.more += 1
+        return False
 
     def add_expression(self, mistakes: Sequence[Mistake], text: str, place: Place, about: str) -> None:
         """Note the mistakes of an expression, mapped to where it stands; ``about`` says whose it is."""
         for item in mistakes:
-            message = f"{about}: {item.message}" if about else item.message
+            if not self._room():
+                continue
+            message = _short(f"{about}: {item.message}" if about else item.message)
             if item.span is None:
                 self.mistakes.append(Mistake(item.code, message, item.hint, where=str(place)))
             else:
                 where = place.inside(text, item.span)
-                self.mistakes.append(Mistake(item.code, message, item.hint, item.span, where, _excerpt(text, item.span)))
+                self.mistakes.append(Mistake(item.code, message, item.hint, item.span, where, excerpt(text, item.span)))
 
 
-def _excerpt(text: str, span: Span) -> str:
-    line, column = span.locate(text)
-    source = text.split("\n")[line - 1]
-    width = max(1, min(span.end - span.start, len(source) - column + 1))
-    return f"{source}\n{' ' * (column - 1)}{'^' * width}"
+def _short(message: str) -> str:
+    return message if len(message) <= _MAX_MESSAGE else f"{message[:_MAX_MESSAGE]}…"
 
 
 def plain(tree: Tree) -> Json:
@@ -211,9 +243,15 @@ class _Grower:
     def __init__(self, text: str, name: str, report: Report) -> None:
         self.text, self.name, self.report = text, name, report
         self.documents: list[Tree] = []
+        self.count = self.events = 0
+        self._last: Any = None
         self.open: list[tuple[Tree, list[Tree]]] = []  # a mapping's list holds at most the key that waits for its value
 
     def take(self, event: Any) -> None:
+        self._last = event
+        self.events += 1
+        if self.events > _MAX_VALUES:
+            self._refuse("too_large", f"there are more than {_MAX_VALUES} values", event, "Split it into several files.")
         if isinstance(event, yaml.AliasEvent):
             self._refuse("yaml_alias", "anchors and aliases are not read in definitions", event, "Write the value out.")
         if isinstance(event, yaml.CollectionStartEvent | yaml.ScalarEvent):
@@ -241,14 +279,23 @@ class _Grower:
     def _place(self, tree: Tree) -> None:
         if not self.open:
             self.documents.append(tree)
+            self._count(tree)
             return
         parent, waiting = self.open[-1]
         if isinstance(parent.value, list):
             parent.value.append(tree)
+            if len(self.open) == 1:
+                self._count(tree)
         elif not waiting:
             waiting.append(tree)
         else:
             self._pair(parent, waiting.pop(), tree)
+
+    def _count(self, tree: Tree) -> None:
+        self.count += tree.value is not None and not isinstance(tree.value, list)
+        if self.count > MAX_DOCUMENTS:
+            hint = "Split it into several files, applied one after the other."
+            self._refuse("too_large", f"there are more than {MAX_DOCUMENTS} definitions", self._last, hint)
 
     def _pair(self, parent: Tree, key: Tree, value: Tree) -> None:
         name = key.value
@@ -257,8 +304,9 @@ class _Grower:
         if not isinstance(name, str):
             self.report.add("wrong_type", "a key must be text", key.place)
         elif name in parent.value:
-            first = parent.value[name].place
-            self.report.add("duplicate_key", f"{name} is given twice; the first is at {first}", key.place, "Keep one of them.")
+            # Where the first stands costs a look through the whole text: not for what is only counted.
+            first = f"; the first is at {parent.value[name].place}" if self.report.total < MAX_MISTAKES else ""
+            self.report.add("duplicate_key", f"{name:.200} is given twice{first}", key.place, "Keep one of them.")
         else:
             parent.value[name] = value
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
+from tailorbird.core.deadline import Deadline
 from tailorbird.core.definition import Definition, Kind, Status
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile, read_instant
@@ -23,7 +24,7 @@ from tailorbird.engine.views import (
 )
 from tailorbird.errors import InvalidInput, NotFound
 from tailorbird.expr.check import resolve, type_of
-from tailorbird.expr.evaluate import History, evaluate
+from tailorbird.expr.evaluate import History
 from tailorbird.expr.explain import explain
 from tailorbird.expr.nodes import Attribute, Node
 from tailorbird.expr.parse import parse
@@ -103,7 +104,7 @@ def features(parts: Parts, ref: str, names: Sequence[str] | None, *, as_of: Any)
     return {name: wire(values.get(name), kind) for name, (_, kind) in found.items()}
 
 
-def answer(parts: Parts, expression: str, *, profile: str | None, as_of: Any) -> Answer:
+def answer(parts: Parts, expression: str, *, profile: str | None, as_of: Any, deadline: Deadline | None = None) -> Answer:
     """Return an expression's value for one profile, or for how many it is true, as of any instant."""
     node = resolve(parse(expression), parts.catalog.schema, text=expression)
     kind = type_of(node)
@@ -111,18 +112,20 @@ def answer(parts: Parts, expression: str, *, profile: str | None, as_of: Any) ->
     if profile is not None:
         person = find_profile(parts.store, profile, region=parts.region)
         events = parts.store.history([person.key]).get(person.key, ())
-        value = wire(evaluate(node, History(person.bucket, events), instant), kind)
+        from tailorbird.expr.why import value_of
+
+        value = wire(value_of(node, History(person.bucket, events, deadline), instant), kind)
         return Answer(expression=expression, type=str(kind), instant=instant, profile=person.id, value=value)
     if kind != Type.BOOL:
         raise InvalidInput(
             f"{expression!r:.80} is a {kind}, not a condition.", hint="Say for which profile, or compare it with something."
         )
-    batch = parts.store.batch()
+    batch = parts.store.batch() if deadline is None else parts.store.batch().until(deadline)
     count, total = batch.count(node, instant), population(batch, instant)
     return Answer(expression=expression, type=str(kind), instant=instant, count=count, total=total)
 
 
-def why(parts: Parts, ref: str, segment: str, *, as_of: Any) -> Reason:
+def why(parts: Parts, ref: str, segment: str, *, as_of: Any, deadline: Deadline | None = None) -> Reason:
     """Return why a profile is or is not in a segment: which clause, which events, until when."""
     from tailorbird.expr.why import why as explain_why
 
@@ -130,7 +133,7 @@ def why(parts: Parts, ref: str, segment: str, *, as_of: Any) -> Reason:
     profile = find_profile(parts.store, ref, region=parts.region)
     instant = parts.now() if as_of is None else read_instant(as_of, "as_of")
     events = parts.store.history([profile.key]).get(profile.key, ())
-    return explain_why(condition, History(profile.bucket, events), instant)
+    return explain_why(condition, History(profile.bucket, events, deadline), instant)
 
 
 def condition_of(parts: Parts, segment: str) -> Node:

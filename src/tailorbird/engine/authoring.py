@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from tailorbird.core.deadline import Deadline
 from tailorbird.core.definition import Definition, Status
 from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Event, Json
 from tailorbird.core.ids import digest
@@ -65,10 +66,12 @@ def _follow_up(parts: Parts, before: int, now: int) -> None:
     parts.loop.look_again(list(touched), now, why="activation")
 
 
-def previews(parts: Parts, what: What, *, sample: int) -> list[Preview]:
+def previews(parts: Parts, what: What, *, sample: int, deadline: Deadline | None = None) -> list[Preview]:
     """Return for every segment that would be new, changed or ended what activating would do."""
     store, now = parts.store, parts.now()
-    return list(lifecycle.preview(lifecycle.plan(store, what, now), store, store.batch(), now, sample=sample))
+    made = lifecycle.plan(store, what, now)
+    batch = store.batch() if deadline is None else store.batch().until(deadline)
+    return list(lifecycle.preview(made, store, batch, now, sample=sample))
 
 
 def recompute(parts: Parts, now: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -13,12 +14,13 @@ import msgspec
 from tailorbird.connectors import Connector, open_connectors
 from tailorbird.core.action import Action
 from tailorbird.core.context import DAY, Clock, SystemClock
+from tailorbird.core.deadline import Deadline
 from tailorbird.core.definition import Definition
 from tailorbird.core.event import PROFILE_UPDATED, Event, Json
 from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
-from tailorbird.engine import asking, authoring, people, resuming, simulate
+from tailorbird.engine import asking, authoring, importing, people, resuming, simulate
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.reader import Reader
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
@@ -35,7 +37,6 @@ from tailorbird.ports import Merge, Store
 from tailorbird.profiles import erase
 from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.gate import Gate, parse_guard
-from tailorbird.runtime.imports.settling import settled
 from tailorbird.runtime.ingest import Incoming, Receipt
 from tailorbird.runtime.intake import Intake
 from tailorbird.runtime.loop import Loop
@@ -72,10 +73,13 @@ class Engine:
         self.clock: Clock = clock or SystemClock()
         self.settings = settings or Settings()
         self.loop = Loop(store, region=self.settings.default_region, cached=self.settings.cached_profiles)
-        self.connectors = dict(open_connectors() if connectors is None else connectors)
+        if connectors is None:
+            connectors = open_connectors(loopback=self.settings.local, allow_private=self.settings.webhook_private)
+        self.connectors = dict(connectors)
         self.deliverer = Deliverer(store, self.connectors, self._gate, self.clock, self._emit, commit=self.loop.write)
         self.loop.effects.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
         self._guarded: tuple[object, Gate] | None = None
+        self._importing = Lock()
         self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings, Work(store))
         self._reader = Reader(self.parts)
         resuming.resume(self.parts)
@@ -168,9 +172,12 @@ class Engine:
         """Return what applying would do; raises what ``apply`` raises, and writes nothing."""
         return authoring.check(self.parts, what)
 
-    def preview(self, what: What, *, sample: int = 10) -> list[Preview]:
-        """Return for every segment that would be new or changed its size, a sample, and who would enter and leave."""
-        return authoring.previews(self.parts, what, sample=sample)
+    def preview(self, what: What, *, sample: int = 10, limit: int | None = None) -> list[Preview]:
+        """Return for every segment that would be new or changed its size, a sample, and who would enter and leave.
+
+        Raises ``OverTime`` after ``limit`` ms (None: there is no limit).
+        """
+        return authoring.previews(self.parts, what, sample=sample, deadline=None if limit is None else Deadline(limit))
 
     def activate(self, kind: str, name: str, version: int | None = None) -> Applied:
         """Activate a stored version, the newest when left out."""
@@ -217,13 +224,19 @@ class Engine:
         """Return every live feature."""
         return asking.feature_list(self.parts)
 
-    def evaluate(self, expression: str, *, profile: str | None = None, as_of: Any = None) -> Answer:
-        """Return the expression's value for one profile, or for how many profiles it is true."""
-        return asking.answer(self.parts, expression, profile=profile, as_of=as_of)
+    def evaluate(
+        self, expression: str, *, profile: str | None = None, as_of: Any = None, limit: int | None = None
+    ) -> Answer:  # fmt: skip
+        """Return the expression's value for one profile, or for how many profiles it is true.
 
-    def why(self, ref: str, segment: str, *, as_of: Any = None) -> Reason:
-        """Return why a profile is or is not in a segment: which clause, which events, until when."""
-        return asking.why(self.parts, ref, segment, as_of=as_of)
+        Raises ``OverTime`` after ``limit`` ms (None: there is no limit).
+        """
+        deadline = None if limit is None else Deadline(limit)
+        return asking.answer(self.parts, expression, profile=profile, as_of=as_of, deadline=deadline)
+
+    def why(self, ref: str, segment: str, *, as_of: Any = None, limit: int | None = None) -> Reason:
+        """Return why a profile is or is not in a segment: which clause, which events, until when; ``limit`` as ``evaluate``."""
+        return asking.why(self.parts, ref, segment, as_of=as_of, deadline=None if limit is None else Deadline(limit))
 
     def segments(self) -> list[SegmentView]:
         """Return every live segment with its size."""
@@ -357,34 +370,7 @@ class Engine:
     # ---- inside
 
     def _import(self, load: Any, path: str | Path, mapping: Mapping[str, str] | None, options: Mapping[str, Any]) -> Report:
-        if options.get("dry_run"):
-            return load(self.store, path, mapping, now=self.now(), region=self.parts.region, rule=self.loop.rule, **options)  # type: ignore[no-any-return]
-        with self.parts.work.doing(f"An import of {Path(path).name}") as held, self.loop.exclusive():
-            told = options.get("progress")
-
-            def progress(done: int, total: int) -> None:
-                held.check()
-                if told is not None:
-                    told(done, total)
-
-            if self.store.others_wrote():
-                self.loop.refresh()
-            now = self.now()
-            self.loop.fire(now)
-            try:
-                report: Report = load(
-                    self.store, path, mapping, now=now, region=self.parts.region, rule=self.loop.rule,
-                    **{**options, "progress": progress},
-                )  # fmt: skip
-                if report.touched:
-                    if self.store.others_wrote():  # definitions, perhaps
-                        self.loop.refresh()
-                    authoring.recompute(self.parts, now)
-                    settled(self.store)
-            finally:
-                self.loop.last = max(self.loop.last, now)
-                self.loop.refresh()
-        return report
+        return importing.load(self.parts, load, path, mapping, options, self._importing)
 
     def _gate(self) -> Gate:
         catalog = self.loop.catalog

@@ -17,8 +17,9 @@ from tailorbird.content.narrative import Because, Facts, Interaction, Narrative,
 from tailorbird.content.style import Style
 from tailorbird.core.event import Event
 from tailorbird.core.profile import Profile
+from tailorbird.engine.asking import condition_of
 from tailorbird.engine.parts import Parts
-from tailorbird.engine.reader import Reader, condition_of
+from tailorbird.engine.reader import Reader
 from tailorbird.engine.refs import find_profile
 from tailorbird.errors import InvalidInput, Unavailable
 from tailorbird.expr import nodes as n

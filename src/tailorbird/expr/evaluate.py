@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 from typing import Any, Final, assert_never
 
+from tailorbird.core.deadline import Deadline
 from tailorbird.core.event import CONSENT_GRANTED, CONSENT_WITHDRAWN, PROFILE_UPDATED, Event
 from tailorbird.core.ids import bucket
 from tailorbird.expr import nodes as n
@@ -26,19 +27,25 @@ BEGINNING: Final = 0
 
 
 class History:
-    """A profile's chance and its events in ``(at, seq)`` order, each event id once (its first arrival)."""
+    """A profile's chance and its events in ``(at, seq)`` order, each event id once (its first arrival).
 
-    __slots__ = ("events", "seed")
+    With a ``deadline`` looking through it raises ``OverTime`` once that has passed.
+    """
 
-    def __init__(self, seed: int, events: Iterable[Event]) -> None:
+    __slots__ = ("deadline", "events", "seed")
+
+    def __init__(self, seed: int, events: Iterable[Event], deadline: Deadline | None = None) -> None:
         first: dict[str, Event] = {}
         for event in sorted(events, key=lambda event: event.seq):
             first.setdefault(event.id, event)
         self.seed = seed
+        self.deadline = deadline
         self.events = tuple(sorted(first.values(), key=lambda event: (event.at, event.seq)))
 
     def until(self, instant: int) -> tuple[Event, ...]:
         """Return the events with ``at <= instant``."""
+        if self.deadline is not None:
+            self.deadline.check()
         return tuple(event for event in self.events if event.at <= instant)
 
 
@@ -238,6 +245,8 @@ def _next(node: n.Node, history: History, t: int, until: int) -> int:
 
 
 def _next_event(history: History, t: int) -> int:
+    if history.deadline is not None:
+        history.deadline.check()
     return next((event.at for event in history.events if event.at > t), NEVER)
 
 

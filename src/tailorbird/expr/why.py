@@ -9,14 +9,14 @@ import msgspec
 
 from tailorbird.core.event import CONSENT_GRANTED, CONSENT_WITHDRAWN, PROFILE_UPDATED, Event
 from tailorbird.expr import nodes as n
-from tailorbird.expr.evaluate import NEVER, History, evaluate, matches
+from tailorbird.expr.evaluate import NEVER, History, Value, evaluate, matches
 from tailorbird.expr.incremental import Program, true_since
 from tailorbird.expr.render import constant_text, to_text
 from tailorbird.expr.signatures import type_of
 from tailorbird.expr.types import Type
 from tailorbird.expr.units import duration_text, instant_text
 
-__all__ = ["Reason", "change_program", "next_change", "tell", "why"]
+__all__ = ["Reason", "change_program", "next_change", "tell", "value_of", "why"]
 
 _MOST_EVENTS: Final = 5
 _MOST_STEPS: Final = 10_000
@@ -48,7 +48,7 @@ def why(node: n.Node, history: History, instant: int, *, until: bool = True) -> 
 
     Without ``until`` no clause says when it next changes, which is most of the work.
     """
-    known = History(history.seed, history.until(instant))
+    known = History(history.seed, history.until(instant), history.deadline)
     return _Asking(known, instant, until=until).reason(node)
 
 
@@ -62,12 +62,31 @@ def next_change(program: Program, history: History, instant: int) -> int | None:
     state = program.start(history.seed, history.until(instant))
     program.changes(state, None, instant)
     for _ in range(_MOST_STEPS):
+        if history.deadline is not None:
+            history.deadline.check()
         due = state.due
         if due == NEVER:
             return None
         if program.changes(state, None, due):
             return due
     return None
+
+
+def value_of(node: n.Node, history: History, instant: int) -> Value:
+    """Return the value of a resolved expression for one profile at an instant, as ``evaluate`` does, and sooner.
+
+    Under ``held`` the reference looks at the whole history for every instant at which the condition might change.
+    """
+    if not any(isinstance(part, n.Held) for part in n.walk(node)):
+        return evaluate(node, history, instant)
+    program = Program({}, {"value": node})
+    state = program.start(history.seed)
+    for event in history.until(instant):
+        if history.deadline is not None:
+            history.deadline.check()
+        program.fold(state, event)
+    value: Value = program.value(state, "value", instant)
+    return value
 
 
 def tell(reason: Reason) -> str:
@@ -144,11 +163,7 @@ class _Asking:
 
     def value(self, node: n.Node) -> Any:
         """Return the value at the instant."""
-        if any(isinstance(part, n.Held) for part in n.walk(node)):
-            # The reference looks at the whole history for every instant at which the condition might change.
-            program = Program({}, {"value": node})
-            return program.value(program.start(self.history.seed, self.history.events), "value", self.instant)
-        return evaluate(node, self.history, self.instant)
+        return value_of(node, self.history, self.instant)
 
     def _parts(self, node: n.Node) -> Iterator[n.Node]:
         """Yield the measurements and tests inside a clause, unless the clause shows its only one itself."""

@@ -13,7 +13,7 @@ from tailorbird.expr.types import Type
 from tailorbird.expr.units import duration_text, instant_text
 from tailorbird.ports import Batch
 
-__all__ = ["FeatureValue", "Features", "choose", "described", "training_set", "values_as_of", "wire"]
+__all__ = ["FeatureValue", "Features", "choose", "described", "values_as_of", "wire"]
 
 Features = Mapping[str, tuple[Node, Type]]
 """Features by name: resolved expression and type."""
@@ -57,19 +57,6 @@ def values_as_of(batch: Batch, features: Features, profiles: Sequence[int], inst
     if not profiles or not features:
         return {key: {} for key in profiles}
     return batch.values({name: node for name, (node, _) in features.items()}, instant, profiles)
-
-
-def training_set(batch: Batch, features: Features, points: Iterable[tuple[int, int]]) -> list[tuple[int, int, dict[str, Any]]]:
-    """Return (profile, instant, values) for each (profile, instant), in their order: point-in-time correct rows.
-
-    Every distinct instant is one pass over the profiles asked for at it.
-    """
-    asked = list(points)
-    by_instant: dict[int, list[int]] = {}
-    for profile, instant in asked:
-        by_instant.setdefault(instant, []).append(profile)
-    found = {at: values_as_of(batch, features, sorted(set(keys)), at) for at, keys in by_instant.items()}
-    return [(profile, instant, found[instant].get(profile, {})) for profile, instant in asked]
 
 
 def described(features: Features, values: Mapping[str, Any], instant: int) -> tuple[FeatureValue, ...]:

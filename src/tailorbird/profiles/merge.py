@@ -19,7 +19,7 @@ from tailorbird.ports import Merge, Store, Unit
 from tailorbird.profiles.fold import FACT_TYPES, refold
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule
 
-__all__ = ["Undo", "apart", "build_merge", "build_unmerge", "check_merge", "join", "plan_undo", "root"]
+__all__ = ["Undo", "apart", "build_unmerge", "check_merge", "join", "plan_undo", "root"]
 
 SEGMENTS: Final = "segments"
 """The key of the core's timer; arming it makes the loop look at a profile again."""
@@ -129,37 +129,6 @@ def _part(key: int, merges: Collection[Merge]) -> set[int]:
     return part
 
 
-def build_merge(
-    store: Store,
-    winner: int,
-    loser: int,
-    *,
-    at: int,
-    seq: int,
-    cause: str,
-    reason: str,
-    rule: MergeRule = DEFAULT_RULE,
-    declared: Mapping[str, str] | None = None,
-) -> Unit:
-    """Return the unit of a merge, to be written by ``store.rekey(unit, loser=…, winner=…)``.
-
-    Its events are numbered from ``seq`` on. Raises ``NotFound`` or ``Conflict`` as ``join`` does.
-    """
-    profiles = store.profiles([winner, loser])
-    one, other = _get(profiles, winner), _get(profiles, loser)
-    facts = [event for events in store.history([winner, loser], FACT_TYPES).values() for event in events]
-    merge, joined, gone, events = join(one, other, facts, at=at, cause=cause, reason=reason, rule=rule, declared=declared)
-    events = _numbered(events, seq)
-    if len(events) > 1:
-        joined = _refolded(joined, [*facts, *events], declared)
-    unit = Unit()
-    unit.merges.append(merge)
-    unit.profiles = {winner: joined, loser: gone}
-    unit.events = events
-    unit.timers[winner, SEGMENTS] = at
-    return unit
-
-
 def build_unmerge(
     store: Store, merge_id: str, *, at: int, seq: int, cause: str | None = None, declared: Mapping[str, str] | None = None
 ) -> tuple[Unit, Undo]:
@@ -192,12 +161,6 @@ def build_unmerge(
     )
     unit.timers = {(undo.holder, SEGMENTS): at, (undo.loser, SEGMENTS): at}
     return unit, undo
-
-
-def _get(profiles: Mapping[int, Profile], key: int) -> Profile:
-    if key not in profiles:
-        raise NotFound(f"no profile has the key {key}.")
-    return profiles[key]
 
 
 def _event(profile: int, type_: str, id_: str, data: dict[str, Json], *, at: int, cause: str | None) -> Event:

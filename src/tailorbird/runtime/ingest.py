@@ -18,6 +18,7 @@ from tailorbird.core.event import (
     TAG_ADDED,
     TAG_REMOVED,
     Json,
+    is_name,
 )
 from tailorbird.errors import InvalidEvent, Mistake
 
@@ -97,12 +98,8 @@ def check(incoming: Incoming, now: int) -> tuple[Mistake, ...]:
     ):
         return ()
     if (
-        type(type_) is str
-        and 0 < len(type_) <= MAX_TYPE
-        and type_.isascii()
-        and type_.isprintable()
-        and (id_ is None or (type(id_) is str and 0 < len(id_) <= MAX_ID and id_.isascii() and id_.isprintable()
-                             and id_[:3] != OWN_IDS))
+        is_name(type_)
+        and (id_ is None or (is_name(id_) and id_[:3] != OWN_IDS))
         and (at is None or (type(at) is int and 0 <= at <= now + FUTURE))
         and type(data) is dict
         and type(incoming.identifiers) is dict
@@ -143,8 +140,8 @@ def _is_plain(data: dict[str, Json]) -> bool:
 
 def _mistakes(incoming: Incoming, now: int) -> list[Mistake]:
     found: list[Mistake] = []
-    _text(found, "type", incoming.type, MAX_TYPE)
-    if incoming.id is not None and _text(found, "id", incoming.id, MAX_ID) and incoming.id.startswith(OWN_IDS):
+    _name(found, "type", incoming.type, MAX_TYPE)
+    if incoming.id is not None and _name(found, "id", incoming.id, MAX_ID) and incoming.id.startswith(OWN_IDS):
         found.append(Mistake("reserved", f"ids that begin with {OWN_IDS} are Tailorbird's own", "use another id", where="id"))
     _text(found, "source", incoming.source, MAX_SOURCE)
     _whose(found, incoming)
@@ -171,6 +168,18 @@ def _text(found: list[Mistake], where: str, value: Json, most: int) -> bool:
     else:
         return True
     return False
+
+
+def _name(found: list[Mistake], where: str, value: Json, most: int) -> bool:
+    if not _text(found, where, value, most):
+        return False
+    if not is_name(value):
+        told = (
+            f"{where} ends in a space" if value.isascii() and value.isprintable() else f"{where} holds more than printable ASCII"
+        )
+        found.append(Mistake("invalid_text", told, "use letters A to Z, digits, signs, and spaces inside", where=where))
+        return False
+    return True
 
 
 def _whose(found: list[Mistake], incoming: Incoming) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tailorbird.errors import InvalidInput
-from tailorbird.expr.nodes import Node
-from tailorbird.ports import Batch, Store
+from tailorbird.ports import Store
 
-__all__ = ["MAX_STEPS", "Point", "history", "sizes_as_of"]
+__all__ = ["MAX_STEPS", "Point", "history"]
 
 MAX_STEPS = 2_000
 
@@ -46,8 +44,3 @@ def history(store: Store, segment: str, *, since: int, until: int, step: int, no
         points.append(Point(at, size, entered, exited))
         size -= entered - exited
     return points[::-1]
-
-
-def sizes_as_of(batch: Batch, condition: Node, instants: Sequence[int]) -> list[tuple[int, int]]:
-    """Return (instant, size) as the condition would have had it, also from before it was a segment."""
-    return [(instant, batch.count(condition, instant)) for instant in instants]

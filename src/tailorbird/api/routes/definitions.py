@@ -15,8 +15,9 @@ from tailorbird.api.shapes import Body, answers
 from tailorbird.core.definition import Definition, Kind, Status
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
+from tailorbird.definitions.source import MAX_TEXT
 from tailorbird.engine import Engine
-from tailorbird.errors import InvalidDefinition, NotFound
+from tailorbird.errors import InvalidDefinition, NotFound, TooLarge
 from tailorbird.segments.backfill import Backfilled
 from tailorbird.segments.preview import Preview
 
@@ -107,7 +108,8 @@ def _applying(routes: APIRouter, engine: Engine) -> None:
     ) -> Response:
         """Size, a sample, and who would enter and leave, for each segment that is new or changed."""
         what = await _what(request)
-        return reply(Page(items=tuple(await run_sync(lambda: engine.preview(what, sample=sample)))))
+        limit = engine.settings.question_limit
+        return reply(Page(items=tuple(await run_sync(lambda: engine.preview(what, sample=sample, limit=limit)))))
 
 
 def _moving(routes: APIRouter, engine: Engine) -> None:
@@ -138,6 +140,11 @@ def _moving(routes: APIRouter, engine: Engine) -> None:
 async def _what(request: Request) -> What:
     """Return the definitions of a body; never a path, whatever it says."""
     body = await request.body()
+    if len(body) > MAX_TEXT:
+        raise TooLarge(
+            f"the definitions have {len(body)} bytes; at most {MAX_TEXT} are read at once.",
+            hint="Send them in several requests, what others need first.",
+        )
     if request.headers.get("content-type", "").partition(";")[0].strip().lower().endswith("yaml"):
         try:
             return body.decode() + "\n"  # with a line break it is text, and never the name of a file

@@ -155,7 +155,7 @@ def _looking(routes: APIRouter, engine: Engine) -> None:
     )
     def why(ref: Ref, segment: Annotated[str, Path(max_length=200)], as_of: Instant = None) -> Response:
         """Why the profile is in a segment or is not: which clause holds, by which events, until when."""
-        return reply(_why(engine.why(ref, segment, as_of=instant(as_of, "as_of"))))
+        return reply(_why(engine.why(ref, segment, as_of=instant(as_of, "as_of"), limit=engine.settings.question_limit)))
 
     @routes.get("/profiles/{ref}/export", responses=answers(dict[str, Any], text="Everything"), operation_id="export_profile")
     def export_profile(ref: Ref) -> Response:

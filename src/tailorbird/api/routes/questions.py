@@ -55,6 +55,7 @@ def router(engine: Engine) -> APIRouter:
             node = parse(text)
             kind = type_of(resolve(node, engine.loop.catalog.schema, text=text))
             return reply(Understood(expression=to_text(node), type=str(kind), explanation=explain(node), json=to_json(node)))
-        return reply(engine.evaluate(text, profile=body.profile, as_of=instant(body.as_of, "as_of")))
+        as_of, limit = instant(body.as_of, "as_of"), engine.settings.question_limit
+        return reply(engine.evaluate(text, profile=body.profile, as_of=as_of, limit=limit))
 
     return routes

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 from anyio.to_thread import run_sync
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from tailorbird import __version__
@@ -52,14 +52,14 @@ def router(engine: Engine, metrics: Metrics, queued: Callable[[], int], schema: 
         return Response(await run_sync(metrics.render), media_type=CONTENT_TYPE)
 
     @routes.get("/", include_in_schema=False)
-    def home() -> Response:
+    def home(request: Request) -> Response:
         sizes = engine.store.segment_sizes()
         facts = {
             "profiles": f"{engine.store.count_profiles():,}", "events": f"{engine.store.last_seq():,}",
             "live segments": f"{len(engine.loop.catalog.conditions):,}", "memberships": f"{sum(sizes.values()):,}",
             "features": f"{len(engine.loop.catalog.features):,}",
         }  # fmt: skip
-        return HTMLResponse(pages.home(__version__, facts), headers=_HEADERS)
+        return HTMLResponse(pages.home(__version__, facts, f"{request.url.scheme}://{request.url.netloc}"), headers=_HEADERS)
 
     @routes.get("/docs", include_in_schema=False)
     def docs() -> Response:

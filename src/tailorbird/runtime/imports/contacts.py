@@ -16,11 +16,13 @@ from tailorbird.core.profile import Profile
 from tailorbird.ports import Store
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule
 from tailorbird.runtime.imports.mapping import read_mapping
-from tailorbird.runtime.imports.people import Transaction
+from tailorbird.runtime.imports.people import JOINS, Transaction
 from tailorbird.runtime.imports.report import Report
-from tailorbird.runtime.imports.rows import Progress, Rows, ahead, batches, refold_all
+from tailorbird.runtime.imports.rows import Batch, Progress, Rows, ahead, batches, refold_all
 from tailorbird.runtime.imports.settling import UNSETTLED, unsettled
 from tailorbird.runtime.imports.stage import Binds, Staged
+from tailorbird.runtime.imports.turns import Turns
+from tailorbird.runtime.ingest import Incoming
 
 __all__ = ["import_contacts"]
 
@@ -45,18 +47,19 @@ def import_contacts(
     region: str | None = None,
     rule: MergeRule = DEFAULT_RULE,
     chunk: int = _CHUNK,
+    turns: Turns | None = None,
 ) -> Report:
     """Import a CSV, JSONL or Parquet file of contacts; see ``docs/how-to/import.md`` for the mapping.
 
     A row becomes ``profile.updated`` with the attributes that differ from what is stored, ``tag.added`` for tags the
     profile has not, and consent events where a consent is new or withdrawn; an empty cell says nothing. Facts hold from
     the row's own time if one is mapped, else from now. The same file again changes nothing. ``loaded`` counts rows that
-    changed something, ``duplicates`` those that did not.
+    changed something, ``duplicates`` those that did not. Rows that join people are given to the loop after all others.
     """
     path = Path(path)
     with Staged.read(path, encoding=encoding, delimiter=delimiter) as staged:
         columns = read_mapping(mapping, staged.names, contacts=True, stem=path.stem, nested=staged.format == "jsonl")
-        job = _Contacts(store, staged, columns, now=now, source=source, region=region, rule=rule, progress=progress)
+        job = _Contacts(store, staged, columns, now=now, source=source, region=region, rule=rule, progress=progress, turns=turns)
         if dry_run:
             return job.try_out()
         return job.run(Path(rejected) if rejected else path.with_name(path.name + ".rejected.jsonl"), chunk)
@@ -88,22 +91,60 @@ class _Contacts(Rows):
         """Write what differs from what is stored."""
         self.sort_out(self.bulk, rejected)
         consents = "".join(f", r.consent{i}" for i in range(len(self.columns.consent)))
+        said = f"least(r.moment, ?), r.data, r.tags{consents} FROM rows r JOIN whos w USING (who) JOIN people p USING (n)"
         rows = self.con.cursor().execute(
-            f"""SELECT r.line, w.place, p.key, p.origin, least(r.moment, ?), r.data, r.tags{consents}
-            FROM rows r JOIN whos w USING (who) JOIN people p USING (n) WHERE r.reason IS NULL AND p.reason IS NULL
+            f"""SELECT r.line, w.place, p.key, p.origin, {said} WHERE r.reason IS NULL AND p.reason IS NULL
             ORDER BY w.place, r.moment, r.line""",
             [self.now],
         )
         position, total = 0, self.report.rows - self.report.rejected
         for batch in ahead(batches(rows, chunk)):
-            with self.bulk.transaction() as tx:
+            with self.writing() as tx:
                 self._write(tx, batch)
             position += len(batch)
             self.progress(position, total)
+        joining = self.con.execute(
+            f"""SELECT r.line, w.place, w.who, {said} WHERE r.reason IS NULL AND p.reason = ? ORDER BY r.line""",
+            [self.now, JOINS],
+        ).fetchall()
+        if joining and self.turns.take is not None:
+            self._take_joining(joining, rejected)
         self.report.touched = self.report.touched or unsettled(self.store)
         return self.report
 
-    def _write(self, tx: Transaction, batch: list[tuple[Any, ...]]) -> None:
+    def _take_joining(self, rows: list[tuple[Any, ...]], rejected: Path) -> None:
+        """Give the rows that join people to the loop: first what joins them, then what the one they are now does not show."""
+        first = []
+        for line, place, who, at, data, *_ in rows:
+            facts = {"attributes": json.loads(data)}
+            first.append((line, self._incoming(PROFILE_UPDATED, facts, f"i{place}", who, at, line)))
+        receipts = self.take(first, rejected)
+        people = {r.profile for r in receipts if r.profile is not None}
+        profiles = self.store.profiles_by_id(sorted(people))
+        rest = []
+        for (line, place, who, at, _, tags, *consents), receipt in zip(rows, receipts, strict=True):
+            profile = profiles.get(receipt.profile or "")
+            if profile is not None:
+                told = self._differences(profile, {}, tags, consents, line)
+                rest += [(line, self._incoming(type_, facts, f"i{place}", who, at, line)) for type_, facts in told]
+        self.take(rest, rejected)
+        self.report.joined = sum(r.status == "accepted" for r in receipts)
+        self.report.loaded += self.report.joined
+        self.report.duplicates += sum(r.status == "duplicate" for r in receipts)
+
+    def _incoming(self, type_: str, facts: dict[str, Json], place: str, who: str, at: int, line: int) -> Incoming:
+        text = msgspec.json.encode(facts, order="sorted").decode()
+        return Incoming(
+            type=type_, identifiers=self.named(who), data=facts, id=f"{place}-{self._digest(type_, text, at, line)}", at=at,
+            source=self.source, kind=self.columns.kind,
+        )  # fmt: skip
+
+    def _digest(self, type_: str, text: str, at: int, line: int) -> str:
+        """With a time of its own a row is the same fact whenever it is read; without, it is news of this import."""
+        return digest(type_, text, str(at)) if self.columns.at else digest(type_, text, str(self.now), str(line))
+
+    def _write(self, tx: Transaction, batch: Batch) -> None:
+        batch, _ = self.rehome(tx, batch, ["line", "place", "profile", "origin", "at", "data", "tags"])
         profiles = tx.profiles(list({row[2] for row in batch}))
         events: list[tuple[Any, ...]] = []
         changed: set[int] = set()
@@ -116,11 +157,9 @@ class _Contacts(Rows):
                 self.report.duplicates += 1
             for type_, facts in said:
                 text = msgspec.json.encode(facts, order="sorted").decode()
-                # With a time of its own the row is the same fact whenever it is read; without, it is news of this import.
-                id_ = digest(type_, text, str(at)) if self.columns.at else digest(type_, text, str(self.now), str(line))
-                events.append((f"i{place}-{id_}", key, at, text, type_, origin))
+                events.append((f"i{place}-{self._digest(type_, text, at, line)}", key, at, text, type_, origin))
         columns = ("id", "profile", "at", "data", "type", "origin")
-        if events and tx.add_events(events, columns, {"received_at": self.now, "source": self.source}):
+        if events and tx.add_events(events, columns, {"received_at": self.received_at, "source": self.source}):
             refold_all(tx, sorted(changed))
             tx.set_meta(UNSETTLED, "1")
             self.report.touched = True

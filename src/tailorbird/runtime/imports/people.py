@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tailorbird.core.ids import bucket_seed, profile_id
 from tailorbird.core.profile import Identifier, Profile
@@ -14,7 +14,12 @@ from tailorbird.profiles.identity import Held, resolve
 from tailorbird.profiles.normalise import is_placeholder, is_strong, normalise, normalise_all
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule
 
-__all__ = ["Bulk", "Names", "Transaction", "find_or_create", "read_names"]
+__all__ = ["JOINS", "Bulk", "Names", "Transaction", "find_or_create", "read_names"]
+
+JOINS: Final = (
+    "its identifiers belong to different profiles, which this row would merge: send it through the API, or merge them first"
+)
+"""What is said of a row that only the loop can take: joining replays both histories."""
 
 Names = tuple[Identifier, ...]
 """The identifiers of one row, strongest first."""
@@ -29,6 +34,10 @@ class Transaction(Protocol):
     def resolve(self, identifiers: Sequence[Identifier]) -> dict[Identifier, IdentifierRow]: ...
     def held(self, profiles: Sequence[int]) -> dict[int, list[IdentifierRow]]: ...
     def profiles(self, keys: Sequence[int]) -> dict[int, Profile]: ...
+    def owners(self, origins: Sequence[int]) -> dict[int, int | None]:
+        """Return who holds what came to these profiles now, for those merged away (the holder) or erased (None) only."""
+        ...
+
     def put_profiles(self, profiles: Iterable[Profile]) -> None: ...
     def put_people(self, profiles: Sequence[tuple[int, str, str, int, int]], identifiers: Sequence[IdentifierRow]) -> None:
         """Insert new profiles (key, id, kind, bucket, created_at) and identifiers that nobody has."""
@@ -68,7 +77,7 @@ def find_or_create(
 ) -> list[tuple[int, int] | str]:
     """Return (profile key, origin) of each row, creating who is not known; a sentence where the row would join two profiles.
 
-    Joining replays both histories, which is the loop's work; an import says so and leaves the row out.
+    Joining replays both histories, which is the loop's work: for such a row ``JOINS`` is returned.
     """
     found = tx.resolve(list({identifier for names in rows for identifier in names}))
     held: dict[int, Held] = {}
@@ -108,7 +117,7 @@ class _Book:
         known = {name: self.found[name] for name in names if name in self.found}
         resolution = resolve(names, known, self.held, self.rule)
         if resolution.joins:
-            return "its identifiers belong to different profiles, which this row would merge: send it through the API, or merge them first"
+            return JOINS
         key = resolution.profile
         if key is None:
             key, self.next_key = self.next_key, self.next_key + 1

@@ -19,8 +19,9 @@ class Report(msgspec.Struct, kw_only=True):
     """The outcome of an import; a dry run fills the same fields with what would happen (``loaded`` is what is acceptable).
 
     ``readings`` says how each property's values are read, ``first`` shows a few rows as they were understood, ``reasons``
-    counts rejected rows. ``resumed`` tells that an earlier, interrupted import of the same file was continued;
-    ``already`` that this file was imported before. ``touched`` is whether stored histories changed: caches must go.
+    counts rejected rows. ``joined`` is how many rows joined people and were taken one by one. ``resumed`` tells that an earlier,
+    interrupted import of the same file was continued; ``already`` that this file was imported before. ``touched`` is
+    whether stored histories changed: caches must go.
     """
 
     file: str
@@ -32,6 +33,7 @@ class Report(msgspec.Struct, kw_only=True):
     duplicates: int = 0
     rejected: int = 0
     created: int = 0
+    joined: int = 0
     reasons: dict[str, int] = {}
     rejected_path: str | None = None
     first: list[dict[str, Any]] = []

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tailorbird.core.context import DAY
-from tailorbird.core.event import MERGED, SEGMENT_ENTERED, SEGMENT_EXITED, UNMERGED
+from tailorbird.core.event import MERGED, NAME_PATTERN, SEGMENT_ENTERED, SEGMENT_EXITED, UNMERGED
 from tailorbird.ports import Store
 from tailorbird.profiles.fold import refold
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule
 from tailorbird.runtime.imports.mapping import Columns
-from tailorbird.runtime.imports.people import Bulk, Names, Transaction, find_or_create, read_names
+from tailorbird.runtime.imports.people import JOINS, Bulk, Names, Transaction, find_or_create, read_names
 from tailorbird.runtime.imports.report import Report, write_rejected
 from tailorbird.runtime.imports.stage import TIME_PATTERN, Binds, Staged
+from tailorbird.runtime.imports.turns import Turns, by_itself
+from tailorbird.runtime.ingest import OWN_IDS, Incoming, Receipt
 
-__all__ = ["SEPARATOR", "Progress", "Rows", "ahead", "batches", "refold_all"]
+__all__ = ["SEPARATOR", "Batch", "Progress", "Rows", "ahead", "batches", "refold_all"]
 
 _T = TypeVar("_T")
+Batch = list[tuple[Any, ...]]
 Progress = Callable[[int, int], None]
 """Told how many rows are done and how many there are."""
 
 SEPARATOR: Final = "\x1f"
 """Between the identifiers of one row, and between what a digest is made of."""
 
+_TAKEN: Final = 200  # events given to the loop at once
 _PEOPLE: Final = 20_000  # rows of identifiers resolved in one transaction
 _FETCH: Final = 1_000  # rows made into Python values at a time: between two, the thread that writes can go on
 _MAX_DATA: Final = 32_768  # bytes of an event's data, as at intake
@@ -41,8 +46,10 @@ class Rows:
 
     def __init__(
         self, store: Store, staged: Staged, columns: Columns, *, now: int, source: str = "import", region: str | None = None,
-        rule: MergeRule = DEFAULT_RULE, progress: Progress | None = None,
+        rule: MergeRule = DEFAULT_RULE, progress: Progress | None = None, turns: Turns | None = None,
     ) -> None:  # fmt: skip
+        self.turns = turns or by_itself(now)
+        self.received_at = now
         self.store = store
         self.bulk: Bulk = store.bulk()
         self.staged = staged
@@ -83,10 +90,53 @@ class Rows:
         self._name_people(bulk)
         self.con.execute(
             "CREATE TABLE rejected AS SELECT line, reason FROM rows WHERE reason IS NOT NULL UNION ALL "
-            "SELECT r.line, p.reason FROM rows r JOIN whos w USING (who) JOIN people p USING (n) WHERE r.reason IS NULL AND p.reason <> ''"
+            "SELECT r.line, p.reason FROM rows r JOIN whos w USING (who) JOIN people p USING (n) "
+            "WHERE r.reason IS NULL AND p.reason <> '' AND (p.reason <> ? OR ?)",
+            [JOINS, self.turns.take is None],
         )
-        self.report.rejected, self.report.reasons = write_rejected(self.staged, rejected)
-        self.report.rejected_path = str(rejected) if rejected and self.report.rejected else None
+        self._tell_rejected(rejected)
+
+    def _tell_rejected(self, path: Path | None) -> None:
+        self.report.rejected, self.report.reasons = write_rejected(self.staged, path)
+        self.report.rejected_path = str(path) if path and self.report.rejected else None
+
+    # ---- writing
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """Give one transaction in a turn of its own, ``received_at`` being its instant; others get theirs in between."""
+        with self.turns.alone() as now, self.bulk.transaction() as tx:
+            self.received_at = max(now, self.received_at)
+            yield tx
+
+    def rehome(self, tx: Transaction, batch: Batch, columns: list[str]) -> tuple[Batch, list[str]]:
+        """Return the rows with those who hold them now: people may have been joined or erased since they were named."""
+        place = columns.index("origin" if "origin" in columns else "profile")
+        moved = tx.owners(list({row[place] for row in batch}))
+        if not moved:
+            return batch, columns
+        key, found = columns.index("profile"), []
+        for row in batch:
+            holder = moved.get(row[place], row[place])
+            if holder is not None:
+                found.append((*row[:key], holder, *row[key + 1 :], *(() if "origin" in columns else (row[place],))))
+        return found, columns if "origin" in columns else [*columns, "origin"]
+
+    def take(self, events: Sequence[tuple[int, Incoming]], rejected: Path | None) -> list[Receipt]:
+        """Give events, each with the line it comes from, to the loop in their order; count them, and tell what is rejected."""
+        assert self.turns.take is not None
+        receipts: list[Receipt] = []
+        for start in range(0, len(events), _TAKEN):
+            receipts += self.turns.take([event for _, event in events[start : start + _TAKEN]])
+        bad = [(line, "; ".join(r.mistakes)) for (line, _), r in zip(events, receipts, strict=True) if r.status == "rejected"]
+        if bad:
+            self.con.executemany("INSERT INTO rejected VALUES (?, ?)", bad)
+            self._tell_rejected(rejected)
+        return receipts
+
+    def named(self, who: str) -> dict[str, str]:
+        """Return the identifiers of a row by kind."""
+        said = zip(self.columns.identifiers, who.split(SEPARATOR), strict=True)
+        return {kind: value for kind, value in said if value}
 
     # ---- reading the rows
     def checks(self, binds: Binds) -> str:
@@ -133,9 +183,12 @@ class Rows:
                 WHEN moment > {binds(self.now + _AHEAD)}
                 THEN concat('the time lies more than a day in the future: ''', left(said, 60), '''')
                 WHEN type IS NULL OR type = '' THEN {binds(f"there is no type ({type_})")}
-                WHEN strlen(type) > 200 OR regexp_matches(type, '[\\x00-\\x1f]') THEN 'the type is too long or holds control characters'
+                WHEN NOT regexp_full_match(type, '{NAME_PATTERN}')
+                THEN 'the type is longer than 200 characters or holds more than printable ASCII'
                 WHEN type IN {_OURS} THEN concat('such events are written by Tailorbird itself: ''', type, '''')
-                WHEN strlen(id) > 200 OR regexp_matches(id, '[\\x00-\\x1f]') THEN 'the id is too long or holds control characters'
+                WHEN NOT regexp_full_match(id, '{NAME_PATTERN}')
+                THEN 'the id is longer than 200 characters, ends in a space, or holds more than printable ASCII'
+                WHEN starts_with(id, '{OWN_IDS}') THEN concat('ids such as this are given by Tailorbird itself: ''', left(id, 60), '''')
                 WHEN data IS NULL THEN 'the data is not a JSON object'
                 WHEN strlen(data) > {_MAX_DATA} THEN 'the data is larger than {_MAX_DATA} bytes'
                 {self.checks(binds)}
@@ -229,9 +282,9 @@ class Rows:
             return
         if not good:
             return
-        with bulk.transaction() as tx:
+        with self.writing() as tx:
             before = tx.next_key()
-            keys = find_or_create(tx, [names for _, names in good], now=self.now, kind=self.columns.kind, rule=self.rule)
+            keys = find_or_create(tx, [names for _, names in good], now=self.received_at, kind=self.columns.kind, rule=self.rule)
             self.report.created += tx.next_key() - before
         out.writerows((n, 0, 0, key) if isinstance(key, str) else (n, *key, "") for (n, _), key in zip(good, keys, strict=True))
 

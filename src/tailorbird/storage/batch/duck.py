@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 
+from tailorbird.core.deadline import Deadline
+from tailorbird.errors import OverTime
 from tailorbird.expr.check import type_of
 from tailorbird.expr.nodes import Node
 from tailorbird.expr.sql import (
@@ -31,6 +36,13 @@ class DuckBatch:
 
     def __init__(self, database: Path, folder: Path | None = None, *, memory: str = "1GB", tail: int = 20_000) -> None:
         self.mirror = Mirror(database, folder or Path(f"{database}.columns"), memory=memory, tail=tail)
+        self._deadline: Deadline | None = None
+
+    def until(self, deadline: Deadline) -> Self:
+        """Return the same with an end: see ``ports.Batch``. Bringing the files up to date is not ended: it helps every question."""
+        bounded = copy.copy(self)
+        bounded._deadline = deadline
+        return bounded
 
     def close(self) -> None:
         """Let go of the database; the files stay."""
@@ -50,7 +62,10 @@ class DuckBatch:
                 return self._rows(compile(self.mirror.source(instant)))
 
     def _rows(self, query: Query) -> list[tuple[Any, ...]]:
-        return self.mirror.con.execute(query.sql, list(query.params)).fetchall()
+        if self._deadline is None:
+            return self.mirror.con.execute(query.sql, list(query.params)).fetchall()
+        with _ending(self.mirror.con, self._deadline):
+            return self.mirror.con.execute(query.sql, list(query.params)).fetchall()
 
     def count(self, condition: Node, instant: int, *, kind: str = "person") -> int:
         """Return for how many profiles the condition is true."""
@@ -100,3 +115,26 @@ class DuckBatch:
         """Yield (profile, due): see ``ports.Batch``."""
         rows = self._ask(instant, lambda source: compile_wakes(condition, instant, Dialect.DUCKDB, source=source, kind=kind))
         yield from ((row[0], row[1]) for row in rows)
+
+
+@contextmanager
+def _ending(con: duckdb.DuckDBPyConnection, deadline: Deadline) -> Iterator[None]:
+    """Interrupt what the connection does at the deadline, and nothing that it does after."""
+    over, lock = False, threading.Lock()
+
+    def interrupt() -> None:
+        with lock:
+            if not over:
+                con.interrupt()
+
+    timer = threading.Timer(deadline.left(), interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise OverTime(deadline.limit) from None
+    finally:
+        with lock:
+            over = True
+        timer.cancel()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from tailorbird.core.deadline import Deadline
 from tailorbird.expr.nodes import Node
 from tailorbird.ports import Batch
 from tailorbird.storage.sql.query import SqlBatch
@@ -42,6 +44,15 @@ class FittingBatch:
         self._memory = memory
         self._sql = SqlBatch(store.database)
         self._duck: DuckBatch | None = None
+        self._whole = self
+        self._deadline: Deadline | None = None
+
+    def until(self, deadline: Deadline) -> Self:
+        """Return the same with an end: see ``ports.Batch``."""
+        bounded = copy.copy(self)
+        bounded._deadline = deadline
+        bounded._sql = self._sql.until(deadline)
+        return bounded
 
     def close(self) -> None:
         """Let go of the database; the files stay."""
@@ -78,7 +89,10 @@ class FittingBatch:
         return self._everybody().wakes(condition, instant, kind=kind)
 
     def _everybody(self) -> Batch:
-        return self._columns() if self._store.last_seq() >= _LARGE else self._sql
+        if self._store.last_seq() < _LARGE:
+            return self._sql
+        columns = self._whole._columns()
+        return columns if self._deadline is None else columns.until(self._deadline)
 
     def _columns(self) -> DuckBatch:
         if self._duck is None:

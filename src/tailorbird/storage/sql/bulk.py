@@ -88,6 +88,18 @@ class SqliteTransaction:
         rows = self._among(f"SELECT {_PROFILE_COLUMNS} FROM profile WHERE key", keys)
         return {row[0]: _profile(row) for row in rows}
 
+    def owners(self, origins: Sequence[int]) -> dict[int, int | None]:
+        """Return who holds what came to these profiles now, for those merged away (the holder) or erased (None) only."""
+        found: dict[int, int | None] = {}
+        waiting = {key: key for key in origins}
+        while waiting:
+            rows = dict(self._among("SELECT key, merged_into FROM profile WHERE key", sorted(set(waiting.values()))))
+            gone: dict[int, int | None] = {origin: None for origin, key in waiting.items() if key not in rows}
+            waiting = {origin: rows[key] for origin, key in waiting.items() if rows.get(key) is not None}
+            found |= gone
+            found |= waiting
+        return found
+
     def facts(self, profiles: Sequence[int]) -> dict[int, list[Event]]:
         """Return the events of each profile that its read model is folded from."""
         found: dict[int, list[Event]] = {}

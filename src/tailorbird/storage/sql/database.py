@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -50,9 +50,13 @@ class Database:
     another one begins to write, and not when somebody merely claims, so that two readers never chase each other.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, *, version: int = schema.VERSION, upgrades: Mapping[int, Sequence[str]] = schema.UPGRADES
+    ) -> None:
         self.url = url
         self._hurry = HURRY
+        self._version = version
+        self._upgrades = upgrades
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self.path: Path | None = None
         self._lock = threading.RLock()
@@ -64,7 +68,7 @@ class Database:
         self._held: tuple[int, Connection] | None = None  # the thread that is alone, and its transaction
         self._glances = threading.Lock()
         self._glance: sqlite3.Connection | None = None
-        self._version = -1
+        self._at_glance = -1
         self._seen = ""
         self._look_again = 0.0
         self._idle: list[sqlite3.Connection] = []
@@ -158,22 +162,32 @@ class Database:
             self._wait_in_line(connection)
             schema.meta.create(connection, checkfirst=True)
             found = connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == "schema"))
-            if found is not None and int(found) > schema.VERSION:
+            if found is not None and int(found) > self._version:
                 raise InvalidInput(
-                    f"the database has schema {found}, newer than this program's {schema.VERSION}", hint="upgrade tailorbird"
+                    f"the database has schema {found}, newer than this program's {self._version}", hint="upgrade tailorbird"
                 )
             if found is None:
                 schema.metadata.create_all(connection, checkfirst=True)
-                connection.execute(insert(schema.meta).values(key="schema", value=str(schema.VERSION)))
+                connection.execute(insert(schema.meta).values(key="schema", value=str(self._version)))
                 connection.execute(insert(schema.meta).values(key="writer", value=""))
                 connection.execute(insert(schema.meta).values(key="journal", value=""))
                 return
-            for version in range(int(found) + 1, schema.VERSION + 1):
-                for statement in schema.UPGRADES[version]:
+            if int(found) < self._version:
+                self._upgrade(connection, int(found))
+
+    def _upgrade(self, connection: Connection, found: int) -> None:
+        """Bring an older database up to date, wholly or not at all: the transaction is that of the caller."""
+        for version in range(found + 1, self._version + 1):
+            try:
+                for statement in self._upgrades[version]:
                     connection.exec_driver_sql(statement)
-            if int(found) < schema.VERSION:
-                changed = update(schema.meta).where(schema.meta.c.key == "schema")
-                connection.execute(changed.values(value=str(schema.VERSION)))
+            except self._errors as error:
+                raise Unavailable(
+                    f"the database has schema {found} and could not be brought to {version}: {reason(error)}",
+                    hint="nothing in it was changed; keep using the program it was made with, and report this",
+                ) from None
+        changed = update(schema.meta).where(schema.meta.c.key == "schema")
+        connection.execute(changed.values(value=str(self._version)))
 
     def close(self) -> None:
         """Close all connections; a database in memory is gone then."""
@@ -318,9 +332,9 @@ class Database:
             if self._glance is None:
                 self._glance = connect_sqlite(self.path, read_only=True)
             version = self._glance.execute("PRAGMA data_version").fetchone()[0]
-            if version != self._version:
+            if version != self._at_glance:
                 self._seen = self._glance.execute(_WHO).fetchone()[0]
-                self._version = version
+                self._at_glance = version
         return _turn_of(self._seen)
 
     @contextmanager

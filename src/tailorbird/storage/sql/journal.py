@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from tailorbird.core.profile import Identifier
 from tailorbird.ports import Unit
-from tailorbird.storage.sql.write import Target, put_sqlite, unit_rows
+from tailorbird.storage.sql.write import Target, flow_rows, put_sqlite, unit_rows
 
 __all__ = ["Journal", "clear", "close_journal", "fits", "journal_path", "move", "remove", "state"]
 
@@ -161,6 +161,7 @@ class Journal:
                 return False
             for target, rows in unit_rows(unit):
                 put_sqlite(raw, _TARGETS[target.table], rows, number)
+            put_sqlite(raw, _TARGETS["flow"], flow_rows(unit.events), number)
             put_sqlite(raw, _TARGETS["membership"], [(*pair, None, None) for pair in unit.left], number)
             put_sqlite(raw, _TARGETS["timer"], [(*pair, None) for pair, due in unit.timers.items() if due < 0], number)
             raw.execute("COMMIT")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from sqlalchemy import delete, insert, select
 
+from tailorbird.core.deadline import Deadline
 from tailorbird.core.ids import digest
 from tailorbird.expr.check import type_of
 from tailorbird.expr.nodes import Node
@@ -24,6 +26,7 @@ from tailorbird.expr.sql import (
 )
 from tailorbird.storage.sql import schema
 from tailorbird.storage.sql.database import Database
+from tailorbird.storage.sql.ending import ending
 
 __all__ = ["SqlBatch"]
 
@@ -36,6 +39,7 @@ class SqlBatch:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._deadline: Deadline | None = None
         self._dialect = Dialect.POSTGRES if database.postgres else Dialect.SQLITE
         if database.postgres:
             self._make_functions()
@@ -51,6 +55,12 @@ class SqlBatch:
                 connection.execute(delete(meta).where(meta.c.key == _FUNCTIONS))
                 connection.execute(insert(meta).values(key=_FUNCTIONS, value=wanted))
 
+    def until(self, deadline: Deadline) -> Self:
+        """Return the same with an end: see ``ports.Batch``."""
+        bounded = copy.copy(self)
+        bounded._deadline = deadline
+        return bounded
+
     def _rows(self, query: Query) -> list[tuple[Any, ...]]:
         with self._database.reading() as connection:
             raw = connection.connection.driver_connection
@@ -58,7 +68,8 @@ class SqlBatch:
             if not self._database.postgres and not connection.info.get("prepared"):
                 prepare_sqlite(raw)
                 connection.info["prepared"] = True
-            return list(raw.execute(query.sql, query.params).fetchall())
+            with ending(raw, self._deadline, postgres=self._database.postgres):
+                return list(raw.execute(query.sql, query.params).fetchall())
 
     def count(self, condition: Node, instant: int, *, kind: str = "person") -> int:
         """Return for how many profiles the condition is true."""

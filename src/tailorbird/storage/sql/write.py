@@ -19,7 +19,7 @@ from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Event
 from tailorbird.core.profile import Profile
 from tailorbird.ports import Unit
 
-__all__ = ["Target", "numbering", "put_sqlite", "unit_rows", "write_flows", "write_unit"]
+__all__ = ["FLOWS", "Target", "flow_rows", "numbering", "put_sqlite", "unit_rows", "write_flows", "write_unit"]
 
 _FLOOR: Final = "SELECT coalesce(max(CAST(value AS bigint)), 0) FROM meta WHERE key = 'highest event'"
 _TAKEN: Final = "SELECT coalesce(max(seq), 0) FROM event"
@@ -82,7 +82,7 @@ _MERGES = _upsert(
     ("id", "text"), ("winner", "bigint"), ("loser", "bigint"), ("at", "bigint"), ("rule", "text"), ("reason", "text"),
     ("undone_at", "bigint"),
 )  # fmt: skip
-_FLOWS = Target("flow", (("segment", "text"), ("at", "bigint"), ("entered", "bigint"), ("exited", "bigint")))
+FLOWS = Target("flow", (("segment", "text"), ("at", "bigint"), ("entered", "bigint"), ("exited", "bigint")))
 
 
 def write_unit(raw: Any, unit: Unit, *, postgres: bool) -> None:
@@ -95,7 +95,7 @@ def write_unit(raw: Any, unit: Unit, *, postgres: bool) -> None:
         _delete_pairs(raw, "timer", ("profile", "key"), gone, postgres)
     for target, found in unit_rows(unit):
         if target is _EVENTS:
-            _put_events(raw, found, put, postgres)
+            _put_events(raw, unit.events, found, put, postgres)
         else:
             put(raw, target, found)
     if unit.updated_actions:
@@ -131,9 +131,6 @@ def unit_rows(unit: Unit) -> Iterator[tuple[Target, Sequence[tuple[Any, ...]]]]:
                 for e in unit.events
             ],
         )
-        flows = _flows(unit.events)
-        if flows:
-            yield _FLOWS, flows
     if unit.memberships:
         yield _MEMBERSHIPS, list({(m.segment, m.profile): tuple(m) for m in unit.memberships}.values())
     armed = [(profile, key, due) for (profile, key), due in unit.timers.items() if due >= 0]
@@ -166,19 +163,24 @@ def numbering(raw: Any, *, postgres: bool) -> Iterator[None]:
 
 def write_flows(raw: Any, rows: Sequence[tuple[str, int, int, int]], *, postgres: bool) -> None:
     """Append (segment, at, entered, exited) rows."""
-    (_put_postgres if postgres else put_sqlite)(raw, _FLOWS, rows)
+    (_put_postgres if postgres else put_sqlite)(raw, FLOWS, rows)
 
 
-def _put_events(raw: Any, rows: Sequence[tuple[Any, ...]], put: Any, postgres: bool) -> None:
+def _put_events(raw: Any, events: Sequence[Event], rows: Sequence[tuple[Any, ...]], put: Any, postgres: bool) -> None:
     numbered = [row for row in rows if row[0]]
-    if numbered:
-        put(raw, _EVENTS, numbered)
+    told = [event for event in events if event.type in (SEGMENT_ENTERED, SEGMENT_EXITED)]
     if len(numbered) < len(rows):
+        told = _unknown(raw, told, postgres)
         with numbering(raw, postgres=postgres):
             put(raw, _EVENTS_WITHOUT_SEQ, [row[1:] for row in rows if not row[0]])
+    if numbered and put(raw, _EVENTS, numbered) < len(numbered):
+        told = _written(raw, told, postgres)
+    flows = flow_rows(told)
+    if flows:
+        put(raw, FLOWS, flows)
 
 
-def _flows(events: Sequence[Event]) -> list[tuple[str, int, int, int]]:
+def flow_rows(events: Sequence[Event]) -> list[tuple[str, int, int, int]]:
     """Return (segment, at, entered, exited) for what events tell of memberships."""
     flows: dict[tuple[str, int], list[int]] = {}
     for event in events:
@@ -188,21 +190,47 @@ def _flows(events: Sequence[Event]) -> list[tuple[str, int, int, int]]:
     return [(segment, at, *tally) for (segment, at), tally in flows.items()]  # type: ignore[misc]
 
 
+def _unknown(raw: Any, events: Sequence[Event], postgres: bool) -> list[Event]:
+    """Return those events whose id is not stored yet, each id once."""
+    stored = _numbers(raw, events, postgres)
+    return [event for event in {e.id: e for e in reversed(events)}.values() if event.id not in stored][::-1]
+
+
+def _written(raw: Any, events: Sequence[Event], postgres: bool) -> list[Event]:
+    """Return those events that were stored just now, by their number; one whose id was there before was skipped."""
+    stored = _numbers(raw, events, postgres)
+    return [event for event in events if stored.get(event.id) == event.seq or not event.seq]
+
+
+def _numbers(raw: Any, events: Sequence[Event], postgres: bool) -> dict[str, int]:
+    if not events:
+        return {}
+    ids = [event.id for event in events]
+    if postgres:
+        return dict(raw.execute("SELECT id, seq FROM event WHERE id = ANY(%s)", (ids,)).fetchall())
+    listed = _encoder.encode(ids).decode()
+    return dict(raw.execute("SELECT id, seq FROM event WHERE id IN (SELECT value FROM json_each(?))", (listed,)).fetchall())
+
+
 def _delete_pairs(raw: Any, table: str, columns: tuple[str, str], pairs: Iterable[tuple[Any, Any]], postgres: bool) -> None:
     mark = "%s" if postgres else "?"
     sql = f"DELETE FROM {table} WHERE {columns[0]} = {mark} AND {columns[1]} = {mark}"
     (raw.cursor() if postgres else raw).executemany(sql, list(pairs))
 
 
-def put_sqlite(raw: Any, target: Target, rows: Sequence[tuple[Any, ...]], *first: Any) -> None:
-    """Write rows with as few statements as can be; ``first`` are the values of the first columns, the same in every row."""
-    start = 0
+def put_sqlite(raw: Any, target: Target, rows: Sequence[tuple[Any, ...]], *first: Any) -> int:
+    """Write rows with as few statements as can be; return how many were (those skipped on a conflict were not).
+
+    ``first`` are the values of the first columns, the same in every row.
+    """
+    start, before = 0, raw.total_changes
     for size in _CHUNKS:
         sql = None
         while len(rows) - start >= size:
             sql = sql or _sqlite_insert(target, size, len(first))
             raw.execute(sql, (*first, *chain.from_iterable(rows[start : start + size])))
             start += size
+    return int(raw.total_changes) - int(before)
 
 
 @lru_cache(maxsize=128)
@@ -213,8 +241,9 @@ def _sqlite_insert(target: Target, size: int, same: int) -> str:
     return f"INSERT INTO {target.table} ({names}) VALUES {', '.join([one] * size)} {target.tail}"
 
 
-def _put_postgres(raw: Any, target: Target, rows: Sequence[tuple[Any, ...]]) -> None:
-    raw.execute(_postgres_insert(target), [list(column) for column in zip(*rows, strict=True)])
+def _put_postgres(raw: Any, target: Target, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Write rows; return how many were (those skipped on a conflict were not)."""
+    return int(raw.execute(_postgres_insert(target), [list(column) for column in zip(*rows, strict=True)]).rowcount)
 
 
 @lru_cache(maxsize=64)
