@@ -18,6 +18,8 @@ from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
 from tailorbird.engine import asking, authoring, people, simulate
+from tailorbird.engine.credits import Credits
+from tailorbird.engine.enriching import Enriching, open_providers
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
 from tailorbird.engine.views import (
@@ -70,12 +72,16 @@ class Engine:
         lifecycle.resume(store, store.batch(), self.clock.now())
         authoring.mend_log(store)
         self.loop = Loop(store, region=self.settings.default_region, cached=self.settings.cached_profiles)
-        self.connectors = dict(open_connectors() if connectors is None else connectors)
+        credits = Credits(store, self.clock)
+        if connectors is None:
+            connectors = {**open_connectors(), **open_providers(self.settings, credits, self.clock)}
+        self.connectors = dict(connectors)
         self.deliverer = Deliverer(store, self.connectors, self._gate, self.clock, self._emit, commit=self.loop.write)
         self.loop.effects.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
         self._guarded: tuple[object, Gate] | None = None
         self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings)
         self._reader = asking.Reader(self.parts)
+        self.enrichment = Enriching(self.parts, credits)
         if unsettled(store):  # an import was interrupted before memberships had followed
             authoring.recompute(self.parts, self.now())
             settled(store)
