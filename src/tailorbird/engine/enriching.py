@@ -32,7 +32,7 @@ from tailorbird.ports import Connector, Unit
 from tailorbird.runtime.enriching import Enricher, chain_of
 from tailorbird.settings import Settings
 
-__all__ = ["Begun", "Cost", "EnrichmentCounts", "Enriching", "Estimate", "ProviderCounts", "open_providers"]
+__all__ = ["Begun", "Cost", "Enriching", "EnrichmentCounts", "Estimate", "ProviderCounts", "open_providers"]
 
 _OPEN: Final = (ActionStatus.PENDING, ActionStatus.SENDING)
 _EVIDENCE: Final = (RECEIVED, MISSED, FAILED)
@@ -165,7 +165,9 @@ class Enriching:
         store = self._parts.store
         keys = store.batch().members(condition, self._parts.now())
         if not keys:
-            raise NotFound(f"Nobody came with a campaign called {name!r:.80}.", hint="Look at the attribute campaign of a profile.")
+            raise NotFound(
+                f"Nobody came with a campaign called {name!r:.80}.", hint="Look at the attribute campaign of a profile."
+            )
         profiles = store.profiles(keys)
         return [profiles[key].id for key in keys if key in profiles]
 
@@ -247,7 +249,9 @@ class Enriching:
                 after = page[-1].seq
         return found
 
-    def work(self, begun: Sequence[Begun], *, progress: Progress | None = None, sleep: Callable[[float], None] = time.sleep) -> int:
+    def work(
+        self, begun: Sequence[Begun], *, progress: Progress | None = None, sleep: Callable[[float], None] = time.sleep
+    ) -> int:
         """Deliver until the runs that were begun are finished, or only wait for what comes later; return how many are not.
 
         For the command line and scripts: a server delivers by itself.
@@ -316,13 +320,11 @@ class Enriching:
             if profile.key in busy:
                 found.append(Begun(profile=profile.id, status="running", reason="it is under way"))
             elif step is None:
-                reason = next(iter(run.skipped.values()), None)
+                reason = next(iter(run.skipped.values()), "nobody is asked")
                 found.append(Begun(profile=profile.id, status="skipped", reason=reason, providers=run.skipped))
             else:
                 admitted.append(step.action)
-                found.append(
-                    Begun(profile=profile.id, status="begun", run=run.id, provider=step.provider, providers=run.skipped)
-                )
+                found.append(Begun(profile=profile.id, status="begun", run=run.id, provider=step.provider, providers=run.skipped))
         self._admit(admitted)
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -161,9 +161,7 @@ def conclude(payload: Mapping[str, Any], now: int) -> tuple[Told, ...]:
     return tuple(events)
 
 
-def _ask(
-    chain: Chain, link: Link, run: Run, profile: Profile, asked: dict[str, str], now: int, cause: str | None
-) -> Action:
+def _ask(chain: Chain, link: Link, run: Run, profile: Profile, asked: dict[str, str], now: int, cause: str | None) -> Action:
     payload: dict[str, Json] = {
         "provider": link.provider, "question": asked, "question_digest": named(asked), "take": list(link.take),
         "over": {name: list(chain.may_replace(link.provider, name)) for name in link.take}, "verifies": link.verifies,

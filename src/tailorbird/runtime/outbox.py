@@ -188,6 +188,7 @@ class Deliverer:
         gate = self._gate()
         changed: list[Action] = []
         drafts: list[Draft] = []
+        touched: dict[str, _Lane] = {}
         for action in actions:
             if action.key in self._leases:  # still in line for a slow destination: our lease goes on
                 self._leases[action.key] = action.due
@@ -213,7 +214,9 @@ class Deliverer:
                     if profile is not None and action.channel is not None:
                         self._wire[action.key] = profile.key, action.channel
                     lane.waiting.append((action, connector))
-                    self._fill(destination, lane, now)
+                    touched[destination] = lane
+        for destination, lane in touched.items():  # once all are in line, so that those that go together do
+            self._fill(destination, lane, now)
         if drafts:
             self._emit(drafts)
         self._write(self._not_erased(changed, profiles))

@@ -77,7 +77,7 @@ class DropcontactConnector(Asking):
         self._http.close()
 
     def _at_once(self, action: Action) -> int:
-        return 1  # what waits meanwhile goes together into the next batch
+        return 4  # few: what waits meanwhile goes together into the next batch
 
     def ask(self, actions: Sequence[Action]) -> list[Outcome]:
         """Send a batch, or look whether one is ready; all actions of a call are of one batch, or of none."""

@@ -72,4 +72,6 @@ def check_resolved(host: str, look_up: Resolve) -> None:
     """Raise ``InvalidInput`` when a name leads inside a network; ``OSError`` when it leads nowhere."""
     for address in look_up(host):
         if not ipaddress.ip_address(address.partition("%")[0]).is_global:
-            raise InvalidInput(f"{host} leads to an address inside a network.", hint="Allow private addresses for this connection.")
+            raise InvalidInput(
+                f"{host} leads to an address inside a network.", hint="Allow private addresses for this connection."
+            )
