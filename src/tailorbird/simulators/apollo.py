@@ -23,7 +23,8 @@ class ApolloSimulator(Simulator):
     """Answers as ``api.apollo.io/api/v1`` does. ``limits`` per minute, hour and day, in fixed windows, per endpoint.
 
     ``unknown`` is the share of people who are not known (null), ``locked`` the share whose address is not unlocked.
-    ``credits`` counts what was paid. ``broken`` makes the next answers break their own schema, for trying that out.
+    ``credits`` counts what was paid, ``paid`` names for whom. ``broken`` makes the next answers break their own schema;
+    a question with an address in ``refuse`` is refused with all that were asked with it (422).
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ApolloSimulator(Simulator):
         self.broken: list[Any] = []
         self._used: dict[tuple[str, str, int], int] = {}
         self.paid: list[str] = []
+        self.refuse: set[str] = set()
 
     def reply(self, request: Request) -> Reply:
         """Answer as Apollo does: the key is judged first, then the limit, then the question."""
@@ -83,6 +85,8 @@ class ApolloSimulator(Simulator):
     def _match(self, request: Request) -> Reply:
         if request.query.get("reveal_phone_number") == "true" and not request.query.get("webhook_url"):
             return Reply(400, {"error": "Please add a valid 'webhook_url' parameter when using 'reveal_phone_number'"})
+        if request.query.get("email") in self.refuse:
+            return _unprocessable()
         return Reply(200, {"person": self._person(request.query)})
 
     def _bulk(self, request: Request) -> Reply:
@@ -91,9 +95,8 @@ class ApolloSimulator(Simulator):
             return _refused("INVALID_REQUEST", "invalid request, missing details")
         if len(details) > 10:
             return _refused("RECORD_LIMIT_EXCEEDED", "cannot enrich more than 10 in a single request")
-        if not all(isinstance(item, dict) for item in details):
-            said = "no implicit conversion of Symbol into Integer"
-            return Reply(422, {"status": "failed", "error_code": "UNKNOWN_ERROR", "error_message": said})
+        if not all(isinstance(item, dict) and item.get("email") not in self.refuse for item in details):
+            return _unprocessable()
         before = self.credits
         matches = [self._person(item) for item in details]
         known = sum(person is not None for person in matches)
@@ -136,3 +139,8 @@ class ApolloSimulator(Simulator):
 
 def _refused(code: str, said: str) -> Reply:
     return Reply(400, {"status": "failed", "error_code": code, "error_message": said})
+
+
+def _unprocessable() -> Reply:
+    said = "no implicit conversion of Symbol into Integer"
+    return Reply(422, {"status": "failed", "error_code": "UNKNOWN_ERROR", "error_message": said})

@@ -134,7 +134,7 @@ async def _read(scope: Any, receive: Any) -> Request:
 
 async def _answer(send: Any, reply: Reply) -> None:
     text = isinstance(reply.body, str)
-    raw = reply.body.encode() if text else json.dumps(reply.body, ensure_ascii=False).encode()
+    raw = reply.body.encode() if text else json.dumps(reply.body).encode()
     kind = "text/plain; charset=utf-8" if text else "application/json; charset=utf-8"
     headers = {"content-type": kind, "content-length": str(len(raw)), **reply.headers}
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]

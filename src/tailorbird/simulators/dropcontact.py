@@ -22,7 +22,9 @@ class DropcontactSimulator(Simulator):
     """Answers as ``api.dropcontact.com`` does. ``ready_after`` seconds a batch is ready; ``rate`` requests a second at most.
 
     ``unknown`` is the share of people about whom nothing is found, ``echo`` whether custom fields come back. ``credits_left``
-    counts down. ``broken`` holds records that replace those of the next batch, for trying out answers that break the schema.
+    counts down. ``broken`` holds records that replace those of the next batch, for trying out answers that break the schema;
+    ``quality`` is the qualification of all addresses, ``shuffle`` answers in another order, ``force`` is whether unready
+    batches can be forced.
     """
 
     def __init__(
@@ -36,6 +38,9 @@ class DropcontactSimulator(Simulator):
         self.echo = echo
         self.credits_left = credits_left
         self.broken: list[Any] | None = None
+        self.quality = ""
+        self.shuffle = False
+        self.force = True
         self.batches: dict[str, tuple[float, list[Any]]] = {}
         self._used: dict[int, int] = {}
 
@@ -72,12 +77,14 @@ class DropcontactSimulator(Simulator):
         records = [self._record(row) for row in rows]
         if self.broken is not None:
             records, self.broken = self.broken, None
+        if self.shuffle:
+            records = records[::-1]
         self.batches[batch] = (self.clock() + self.ready_after, records)
         return Reply(200, {"request_id": batch, "success": True, "error": False, "credits_left": self.credits_left})
 
     def _look(self, batch: str, *, force: bool) -> Reply:
         found = self.batches.get(batch)
-        if found is None or (self.clock() < found[0] and not force):
+        if found is None or (self.clock() < found[0] and not (force and self.force)):
             return Reply(200, _NOT_READY)  # an unknown batch is answered alike
         return Reply(200, {"success": True, "error": False, "data": found[1]})
 
@@ -93,7 +100,7 @@ class DropcontactSimulator(Simulator):
         address = email or f"{one['first']}.{one['last']}@{one['domain']}".lower()
         return {
             "civility": "Mr", "first_name": one["first"], "last_name": one["last"], "full_name": f"{one['first']} {one['last']}",
-            "email": [{"email": address, "qualification": chance.choice(_QUALITIES)}], "phone": one["phone"],
+            "email": [{"email": address, "qualification": self.quality or chance.choice(_QUALITIES)}], "phone": one["phone"],
             "company": one["company"], "website": f"www.{one['domain']}", "linkedin": f"https://www.linkedin.com/in/{one['last'].lower()}",
             "country": "US", "siren": "", "siret": "", "vat": "", "nb_employees": "51-200", "industry": one["industry"],
             "job": one["title"], "job_level": one["seniority"], "job_function": "General", **fields,
