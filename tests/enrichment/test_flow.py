@@ -425,7 +425,12 @@ def test_keys_are_shown_nowhere(world: World, caplog: pytest.LogCaptureFixture) 
     world.apollo.revoked = True
     world.people(1)
     world.enrich("p0")
-    told = str(world.engine.timeline("p0")) + str(world.engine.outbox()) + repr(world.engine.connectors) + repr(world.engine.settings)
+    told = (
+        str(world.engine.timeline("p0"))
+        + str(world.engine.outbox())
+        + repr(world.engine.connectors)
+        + repr(world.engine.settings)
+    )
     ours = "".join(record.getMessage() for record in caplog.records if record.name.startswith(("httpx2", "tailorbird")))
     assert "simulated" not in told + ours
     assert "person.no0" not in ours

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -13,8 +14,9 @@ from tailorbird.ports import Store
 
 __all__ = ["Credits", "Spent"]
 
-_META = "enrichment.credits."
-_OPEN = (ActionStatus.PENDING, ActionStatus.SENDING)
+_META: Final = "enrichment.credits."
+_MANY: Final = 500
+_OPEN: Final = (ActionStatus.PENDING, ActionStatus.SENDING)
 
 
 class Spent(msgspec.Struct):
@@ -90,11 +92,16 @@ class Credits:
         page.total = max(0, page.total - cost)
 
     def _prune(self, page: Spent, asking: dict[str, int]) -> None:
-        """Forget open questions whose answers are on record by now."""
-        for key in [key for key in page.open if key not in asking]:
-            action = self._store.action(key)
-            if action is None or action.status not in _OPEN:
-                del page.open[key]
+        """Forget open questions whose answers are on record by now, once there are many."""
+        if len(page.open) < _MANY:
+            return
+        unsettled = set(asking)
+        for status in _OPEN:
+            after = 0
+            while found := self._store.actions(status=status, after=after, limit=1000):
+                unsettled.update(action.key for action in found)
+                after = found[-1].seq
+        page.open = {key: cost for key, cost in page.open.items() if key in unsettled}
 
     def _save(self, provider: str, page: Spent) -> None:
         self._store.set_meta(_META + provider, msgspec.json.encode(page).decode())

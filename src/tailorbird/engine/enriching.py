@@ -38,6 +38,8 @@ _OPEN: Final = (ActionStatus.PENDING, ActionStatus.SENDING)
 _EVIDENCE: Final = (RECEIVED, MISSED, FAILED)
 _TOGETHER: Final = 500
 _TRIES: Final = 20
+_FEW: Final = 10
+_PAUSE: Final = 0.05
 _SOON: Final = 5 * MINUTE
 
 Progress = Callable[[int, int], object]
@@ -267,7 +269,7 @@ class Enriching:
             if not busy or min(busy.values()) > self._parts.now() + _SOON:
                 return len(busy)
             if not settled:
-                sleep(0.05)
+                sleep(_PAUSE)
         return 0
 
     # ---- inside
@@ -340,7 +342,7 @@ class Enriching:
     def _busy(self, keys: Collection[int]) -> dict[int, int]:
         """Return which of these profiles have questions that are not settled, and when the next of them is due."""
         busy: dict[int, int] = {}
-        if len(keys) > _TOGETHER:
+        if len(keys) > _FEW:
             found: Iterable[Action] = self.waiting()
         else:
             store = self._parts.store

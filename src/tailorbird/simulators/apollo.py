@@ -125,15 +125,15 @@ class ApolloSimulator(Simulator):
             "id": id_, "first_name": one["first"], "last_name": one["last"], "name": f"{one['first']} {one['last']}",
             "linkedin_url": f"http://www.linkedin.com/in/{one['first']}-{one['last']}-{id_[:8]}".lower(), "title": one["title"],
             "email_status": "unavailable" if locked else chance.choice(["verified", "verified", "guessed"]),
-            "photo_url": None, "headline": f"{one['title']} at {one['company']}", "extrapolated_email_confidence": None,
+            "headline": f"{one['title']} at {one['company']}", "extrapolated_email_confidence": 0.9,
             "email": "email_not_unlocked@domain.com" if locked else email, "seniority": one["seniority"],
-            "departments": [], "functions": [], "city": "Springfield", "state": None, "country": "United States",
+            "departments": [], "functions": [], "city": "Springfield", "state": "Illinois", "country": "United States",
             "organization_id": id_[::-1], "employment_history": [],
             "organization": {
                 "id": id_[::-1], "name": one["company"], "primary_domain": one["domain"], "industry": one["industry"],
                 "website_url": f"http://www.{one['domain']}", "estimated_num_employees": one["size"], "phone": one["phone"],
             },
-            "contact": {"phone_numbers": [{"sanitized_number": one["phone"]}]} if chance.random() < 0.5 else None,
+            "contact": {"phone_numbers": [{"sanitized_number": one["phone"]}] if chance.random() < 0.5 else []},
         }  # fmt: skip
 
 
