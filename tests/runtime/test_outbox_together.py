@@ -74,7 +74,12 @@ class World:
         unit.profiles[1] = Profile(key=1, id="p_ann", bucket=1, attributes=attributes, provenance=provenance)
         store.commit(unit)
         self.deliverer = Deliverer(
-            store, {"batch": self.batch}, lambda: Gate([], store.sent_since), self.clock, self.told.extend, policy=Policy(**policy)
+            store,
+            {"batch": self.batch},
+            lambda: Gate([], store.sent_since),
+            self.clock,
+            self.told.extend,
+            policy=Policy(**policy),
         )
 
     def put(self, count: int, **payload: object) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Literal, Protocol
+
+import msgspec
 
 from tailorbird.connectors.rest import QuotaExhausted, RateLimited, RemoteError, Transient
 from tailorbird.core.action import Action, Outcome
 from tailorbird.core.context import DAY, MINUTE, SECOND, Clock, SystemClock
 from tailorbird.core.event import Json
 from tailorbird.enrichment.answers import Found, told
-from tailorbird.enrichment.planning import CONCLUDE, conclude
+from tailorbird.enrichment.planning import CONCLUDE, Run, conclude
 
-__all__ = ["Asking", "Conclusion", "Free", "Ledger", "settled", "waiting"]
+__all__ = ["Asking", "Conclusion", "Free", "Ledger", "definition_of", "settled", "waiting"]
 
 TRIES: Final = 3
 """How often a provider that cannot answer is asked about one person, a while apart, before the next one's turn comes."""
@@ -65,6 +67,12 @@ def waiting(action: Action, wait: int, now: int, reason: str, payload: dict[str,
     return Outcome(ok=False, again=wait, detail=reason, payload=payload)
 
 
+def definition_of(action: Action) -> str:
+    """Return which definition a question follows: questions of one call share its budget and limits."""
+    run = action.payload.get("run")
+    return str(run.get("definition", "")) if isinstance(run, dict) else ""
+
+
 def tomorrow(now: int) -> int:
     """Return how many ms there are until the next day (UTC)."""
     return DAY - now % DAY
@@ -97,7 +105,8 @@ class Asking:
 
     def at_once(self, action: Action) -> int:
         """Return how many calls may be under way at once: what the chain says, else what suits the provider."""
-        return int(action.payload.get("concurrency") or self._at_once(action))
+        said = action.payload.get("concurrency")
+        return said if isinstance(said, int) and said > 0 else self._at_once(action)
 
     def perform(self, action: Action) -> Outcome:
         """Ask about one person."""
@@ -164,9 +173,38 @@ class Asking:
         return settled(action, Found(what="failed", reason=error.message, credits=paid), now)
 
 
+class _Payload(msgspec.Struct):
+    """What a question's payload must be: anybody who may enqueue actions can write one."""
+
+    provider: str
+    question: dict[str, str]
+    question_digest: str
+    run: Run
+    take: list[str] = []
+    over: dict[str, list[str]] = {}
+    verifies: bool = False
+    cost: int = 1
+    budget: int | None = None
+    limits: dict[Literal["second", "minute", "hour", "day"], int] = {}
+    concurrency: int | None = None
+    options: dict[str, bool] = {}
+    give_up_at: int | None = None
+    tries: int = 0
+    single: bool = False
+    request_id: str | None = None
+    row: str = ""
+    place: int = 0
+    of: int = 0
+    polls: int = 0
+    twin: bool = False
+
+
 def _is_question(action: Action) -> bool:
-    payload: dict[str, Any] = action.payload
-    return isinstance(payload.get("question"), dict) and isinstance(payload.get("run"), dict) and "provider" in payload
+    try:
+        msgspec.convert(action.payload, _Payload)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 class Conclusion:
@@ -184,7 +222,9 @@ class Conclusion:
 
     def perform(self, action: Action) -> Outcome:
         """Conclude the run."""
-        if not isinstance(action.payload.get("run"), dict):
+        try:
+            msgspec.convert(action.payload.get("run"), Run)
+        except msgspec.ValidationError:
             return Outcome(ok=False, final=True, detail="the payload has no run")
         return Outcome(ok=True, events=conclude(action.payload, self._clock.now()))
 

@@ -19,7 +19,7 @@ from tailorbird.core.definition import Kind
 from tailorbird.core.profile import Profile
 from tailorbird.engine.credits import Credits
 from tailorbird.engine.parts import Parts
-from tailorbird.engine.refs import find_profile
+from tailorbird.engine.refs import find_profile, is_public, read_ref
 from tailorbird.enrichment.answers import FAILED, MISSED, RECEIVED
 from tailorbird.enrichment.chain import DEFAULT, PROVIDERS, Chain
 from tailorbird.enrichment.planning import CONCLUDE, ENRICH, Known, Run, Step, begin
@@ -29,6 +29,7 @@ from tailorbird.expr.check import resolve
 from tailorbird.expr.parse import parse
 from tailorbird.expr.types import Type
 from tailorbird.ports import Connector, Unit
+from tailorbird.profiles.normalise import normalise
 from tailorbird.runtime.enriching import Enricher, chain_of
 from tailorbird.settings import Settings
 
@@ -117,7 +118,7 @@ def open_providers(
         ),
         DropcontactConnector(
             key=keys.get("TAILORBIRD_DROPCONTACT_KEY", ""), url=settings.dropcontact_url,
-            poll=settings.dropcontact_poll * SECOND, ledger=ledger, clock=clock,
+            poll=settings.dropcontact_poll * SECOND, callback_url=keys.get("TAILORBIRD_DROPCONTACT_CALLBACK_URL", ""), ledger=ledger, clock=clock,
         ),
         Conclusion(clock),
     ]  # fmt: skip
@@ -281,12 +282,28 @@ class Enriching:
         return {name: c.missing for name, c in connectors.items() if isinstance(c, Asking)}
 
     def _people(self, refs: Iterable[str]) -> list[Profile]:
-        store, region = self._parts.store, self._parts.region
+        """Return the profiles that these references lead to, each once; many are looked up together."""
+        wanted = list(refs)
         found: dict[int, Profile] = {}
-        for ref in refs:
-            profile = find_profile(store, ref, region=region)
-            found.setdefault(profile.key, profile)
+        for start in range(0, len(wanted), _TOGETHER):
+            for profile in self._found(wanted[start : start + _TOGETHER]):
+                found.setdefault(profile.key, profile)
         return list(found.values())
+
+    def _found(self, refs: Sequence[str]) -> list[Profile]:
+        store, region = self._parts.store, self._parts.region
+        by_id = store.profiles_by_id([ref for ref in refs if is_public(ref)])
+        names = {ref: normalise(*read_ref(ref), region=region) for ref in refs if ref not in by_id}
+        rows = store.resolve(list(names.values()))
+        by_key = store.profiles([row.profile for row in rows.values()])
+        profiles: list[Profile] = []
+        for ref in refs:
+            row = rows.get(names[ref]) if ref in names else None
+            profile = by_id.get(ref) or (by_key.get(row.profile) if row is not None else None)
+            if profile is None or profile.merged_into is not None:  # through merges, or an error that names the reference
+                profile = find_profile(store, ref, region=region)
+            profiles.append(profile)
+        return profiles
 
     def _plans(
         self, chain: Chain, people: Sequence[Profile], ready: Mapping[str, str], now: int, *, force: bool

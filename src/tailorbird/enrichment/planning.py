@@ -156,7 +156,7 @@ def conclude(payload: Mapping[str, Any], now: int) -> tuple[Told, ...]:
         events.append(Told(type=PROFILE_UPDATED, data={"attributes": said}, source=CONCLUDE, over=(CONCLUDE,)))
         if assumed:
             events.append(Told(type="email.verified", data={"how": "assumed", "by": None}, source=CONCLUDE))
-    data = {"definition": run["definition"], "run": run["id"], "asked": run["asked"], "skipped": run["skipped"]}
+    data = {"definition": run["definition"], "run": run["id"], "asked": run.get("asked"), "skipped": run.get("skipped")}
     events.append(Told(type=FINISHED, data={**data, "began": run["at"]}, source=CONCLUDE))
     return tuple(events)
 

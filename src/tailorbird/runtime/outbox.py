@@ -41,7 +41,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     max_attempts: int = 10
     lease: int = 2 * MINUTE
-    threads: int = 16
+    threads: int = 32
     per_destination: int = 4
     batch: int = 200
     break_after: int = 5

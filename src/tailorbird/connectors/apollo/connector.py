@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tailorbird.connectors.apollo.answers import read_person
-from tailorbird.connectors.enrichment import Asking, Ledger, settled
+from tailorbird.connectors.enrichment import Asking, Ledger, definition_of, settled
 from tailorbird.connectors.rest import (
     Answer,
     AuthExpired,
@@ -38,6 +38,9 @@ BULK: Final = 10
 HOSTS: Final = ("api.apollo.io",)
 LIMITS: Final = {"minute": 1_000}
 """Requests that a paid team may send to enrichment; the headers of the answers say what really holds."""
+
+_LONG: Final = 30 * SECOND
+"""How long several people are asked about one by one before the rest is left for another time."""
 
 _WINDOWS: Final = {"minute": "minute", "hourly": "hour", "24-hour": "day"}
 _TOLD: Final = re.compile(r"is (\d+) times per (minute|hour|day)")
@@ -79,7 +82,8 @@ class ApolloConnector(Asking):
         """Return the host with what questions of one call have in common."""
         options = action.payload.get("options")
         flags = [name for name in _FLAGS if isinstance(options, dict) and options.get(name)]
-        return " ".join([self._http.host, *flags, *(["single"] if action.payload.get("single") else [])])
+        single = ["single"] if action.payload.get("single") else []
+        return " ".join([self._http.host, definition_of(action), *flags, *single])
 
     def close(self) -> None:
         """Close the connections that are kept alive."""
@@ -120,7 +124,12 @@ class ApolloConnector(Asking):
 
     def _singly(self, actions: Sequence[Action]) -> dict[str, Found | Outcome]:
         found: dict[str, Found | Outcome] = {}
+        begun = self.clock.now()
         for action in actions:
+            if self.clock.now() - begun > _LONG:  # one by one they may take long, and a lease is short
+                self.ledger.release(self.name, [action.key])
+                found[action.key] = Outcome(ok=False, again=0)
+                continue
             try:
                 params = {**_details(action), **self._flags(action)}
                 body = _json(self._http.request("POST", "people/match", params=params))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tailorbird.connectors.dropcontact.answers import ROW, read_record, row_of
-from tailorbird.connectors.enrichment import Asking, Ledger, settled, waiting
+from tailorbird.connectors.enrichment import Asking, Ledger, definition_of, settled, waiting
 from tailorbird.connectors.rest import Answer, AuthExpired, Limiter, RemoteError, Retry, Transport
 from tailorbird.core.action import Action, Outcome
 from tailorbird.core.context import SECOND, Clock
@@ -70,7 +70,7 @@ class DropcontactConnector(Asking):
     def destination(self, action: Action) -> str:
         """Return the host, and the batch where there is one: looking at batches must not hold up new ones."""
         batch = action.payload.get("request_id")
-        return f"{self._http.host} {batch}" if batch else self._http.host
+        return f"{self._http.host} {definition_of(action)} {batch or ''}".rstrip()
 
     def close(self) -> None:
         """Close the connections that are kept alive."""
