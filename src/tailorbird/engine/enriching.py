@@ -118,7 +118,8 @@ def open_providers(
         ),
         DropcontactConnector(
             key=keys.get("TAILORBIRD_DROPCONTACT_KEY", ""), url=settings.dropcontact_url,
-            poll=settings.dropcontact_poll * SECOND, callback_url=keys.get("TAILORBIRD_DROPCONTACT_CALLBACK_URL", ""), ledger=ledger, clock=clock,
+            poll=settings.dropcontact_poll * SECOND, callback_url=keys.get("TAILORBIRD_DROPCONTACT_CALLBACK_URL", ""),
+            ledger=ledger, clock=clock,
         ),
         Conclusion(clock),
     ]  # fmt: skip
