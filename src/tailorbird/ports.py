@@ -20,7 +20,8 @@ from tailorbird.core.profile import Identifier, Profile
 from tailorbird.expr.nodes import Node
 
 __all__ = [
-    "Batch", "Connector", "IdentifierRow", "LanguageModel", "Lease", "Membership", "Merge", "NoAnswer", "Store", "Timer", "Unit",
+    "Batch", "Connector", "IdentifierRow", "LanguageModel", "Lease", "ManyConnector", "Membership", "Merge", "NoAnswer", "Store",
+    "Timer", "Unit",
 ]  # fmt: skip
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
@@ -121,6 +122,21 @@ class Connector(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class ManyConnector(Connector, Protocol):
+    """A connector whose other side takes several at once. The deliverer asks ``perform_many`` in place of ``perform``."""
+
+    together: int
+    """How many actions of one destination go into one call at most."""
+
+    def at_once(self, action: Action) -> int:
+        """Return how many calls may be under way at the action's destination at once."""
+        ...
+
+    def perform_many(self, actions: Sequence[Action]) -> Sequence[Outcome]:
+        """Try once for all of them, within the time limit of one; return an outcome for each, in order."""
+        ...
 
 
 class Batch(Protocol):

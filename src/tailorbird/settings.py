@@ -82,6 +82,15 @@ class Settings:
     llm_url: str = _setting("llm_url", "")
     """An OpenAI-compatible endpoint that writes narratives, translates and rewrites: ``https://host/v1?model=name``; none: rules do."""
 
+    apollo_url: str = _setting("apollo_url", "https://api.apollo.io/api/v1")
+    """Where Apollo is asked; a simulator's address for trying things out. The key is read from TAILORBIRD_APOLLO_KEY alone."""
+
+    dropcontact_url: str = _setting("dropcontact_url", "https://api.dropcontact.com")
+    """Where Dropcontact is asked. The key is read from TAILORBIRD_DROPCONTACT_KEY alone."""
+
+    dropcontact_poll: int = _setting("dropcontact_poll", 30)
+    """How many seconds lie between two looks at a batch at Dropcontact; fewer than 30 are for simulators."""
+
     @property
     def local(self) -> bool:
         """Whether ``listen`` names loopback."""

@@ -13,7 +13,9 @@ __all__ = ["Guard", "Headers", "scope_of"]
 Headers = list[tuple[bytes, bytes]]
 
 _OPEN: Final = frozenset({"/", "/health", "/docs", "/openapi.json"})
-_READING_POSTS: Final = ("/api/v1/evaluate", "/api/v1/definitions/check", "/api/v1/definitions/preview", "/api/v1/tone")
+_READING_POSTS: Final = (
+    "/api/v1/evaluate", "/api/v1/definitions/check", "/api/v1/definitions/preview", "/api/v1/tone", "/api/v1/enrichment/cost",
+)  # fmt: skip
 _INTAKE: Final = "/api/v1/events"
 
 

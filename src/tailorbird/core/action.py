@@ -8,7 +8,7 @@ import msgspec
 
 from tailorbird.core.event import Json
 
-__all__ = ["Action", "ActionStatus", "Outcome"]
+__all__ = ["Action", "ActionStatus", "Outcome", "Told"]
 
 
 class ActionStatus(StrEnum):
@@ -44,10 +44,25 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     seq: int = 0
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that an attempt brings about for its profile, besides that it was done; ``source`` is who says so.
+
+    ``over``: the sources whose attributes a ``profile.updated`` of ours may replace (what nobody has said counts as ours to
+    say); None: all. Judged by the profile as it is when the event is told, so that a person's own word of meanwhile stands.
+    """
+
+    type: str
+    data: dict[str, Json] = {}
+    source: str = "outbox"
+    over: tuple[str, ...] | None = None
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a connector says of one attempt; ``retry_after`` in ms where the other side told us, ``final`` when retrying is vain.
 
     ``suppress``: the address itself is dead or refuses us (a hard bounce, a complaint) and must not be used again.
+    ``again``: not done yet and nothing wrong; go on in so many ms, with ``payload`` in place of the action's if given. No
+    attempt is counted. ``events`` are told of the profile, in this order, once the action is settled or goes on.
     """
 
     ok: bool
@@ -55,3 +70,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     final: bool = False
     retry_after: int | None = None
     suppress: bool = False
+    again: int | None = None
+    payload: dict[str, Json] | None = None
+    events: tuple[Told, ...] = ()

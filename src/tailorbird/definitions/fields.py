@@ -13,7 +13,9 @@ from zoneinfo import ZoneInfo
 from tailorbird.core.definition import Kind
 from tailorbird.core.event import Json, is_name
 from tailorbird.definitions.source import MAX_MISTAKES, Place, Report, Tree, plain
+from tailorbird.enrichment.chain import FIELDS_OF, KNOWN_TYPES, PROVIDERS
 from tailorbird.errors import InvalidExpression
+from tailorbird.expr.check import Schema, references, resolve
 from tailorbird.expr.json import from_json
 from tailorbird.expr.parse import parse
 from tailorbird.expr.read import parse_time
@@ -242,6 +244,63 @@ def _baseline(tree: Tree, about: str, report: Report) -> Json:
     return None
 
 
+def _fact_condition(tree: Tree, about: str, report: Report) -> Json:
+    """Read a condition that is asked in the middle of a run, when only what is known of the person is at hand."""
+    text = _expression(tree, about, report)
+    if isinstance(text, str):
+        names = references(parse(text))
+        strange = sorted(names.events | names.segments | names.features)
+        if strange:
+            report.add(
+                "not_a_fact", f"{about}: {', '.join(strange)} cannot be asked here", tree.place,
+                "A provider's condition sees attributes, tags and consent: title is unknown and has_tag(\"vip\").",
+            )  # fmt: skip
+        elif names.attributes <= KNOWN_TYPES.keys():  # the others' types are known once all definitions are together
+            try:
+                resolve(parse(text), Schema(attributes=KNOWN_TYPES), expect=Type.BOOL, text=text)
+            except InvalidExpression as error:
+                report.add_expression(error.mistakes, error.text, tree.place, about)
+    return text
+
+
+def _links(tree: Tree, about: str, report: Report) -> Json:
+    found = _list_of(_table_of(*_LINK), least=1, most=10)(tree, about, report)
+    seen: set[str] = set()
+    for part, item in zip(tree.value if isinstance(found, list) else (), found or (), strict=False):
+        provider = item.get("provider") if isinstance(item, dict) else None
+        if provider in seen:
+            report.add("duplicate", f"{about}: {provider} stands twice in the chain", part.place)
+        seen.add(str(provider))
+        strange = [n for n in (item or {}).get("take") or () if n not in FIELDS_OF.get(str(provider), (n,))]
+        if strange:
+            report.add(
+                "unknown_choice", f"{about}, take: {provider} has no {', '.join(strange)}", part.place,
+                f"It has: {', '.join(FIELDS_OF[str(provider)])}.",
+            )  # fmt: skip
+    return found
+
+
+def _preferences(tree: Tree, about: str, report: Report) -> Json:
+    if not isinstance(tree.value, dict):
+        _wrong(tree, about, "a mapping such as phone: [dropcontact, apollo]", report)
+        return None
+    order = _list_of(_choice(*PROVIDERS), least=1)
+    return {name: order(item, f"{about}, {name}", report) for name, item in tree.value.items()}
+
+
+_LINK: Final = (
+    Field("provider", _choice(*PROVIDERS), "who is asked", required=True),
+    Field("when", _fact_condition, "a condition over what is known: only if it is true"),
+    Field("take", _list_of(_text, least=1), "the attributes that are taken over; all when left out"),
+    Field("verifies", _flag, "whether its word on the e-mail address counts"),
+    Field("reveal_phone", _flag, "whether to pay for mobile numbers"),
+    Field("reveal_personal_emails", _flag, "whether to ask for private addresses"),
+    Field("budget", _integer(0, 10_000_000), "credits a day"),
+    Field("limits", _table_of(*(Field(n, _integer(1, 10_000_000), f"requests a {n}") for n in ("second", "minute", "hour", "day"))),
+          "requests in a stretch of time"),
+    Field("concurrency", _integer(1, 100), "calls at once"),
+)  # fmt: skip
+
 _NAMES: Final = _pattern(NAME, "a name (lower-case letters, digits, _ and -)")
 _ABOUT: Final = Field("description", _text, "what it is for, in a sentence")
 
@@ -296,6 +355,13 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
         Field("attributes", _any, "which value stands where both have one: newest or winner"),
         Field("limits", _any, "how much one profile may gather: {identifiers: 500, merges: 500}"),
         Field("ignore", _any, "values that identify nobody"),
+        _ABOUT,
+    ),
+    Kind.ENRICHMENT: (
+        Field("providers", _links, "whom to ask, in order", required=True),
+        Field("if_unverified", _choice("assume_valid", "unknown"), "what an address counts as that no verifier could judge"),
+        Field("again_after", _duration, "how long nobody is asked about the same person again; 90d when left out"),
+        Field("prefer", _preferences, "for an attribute, the providers whose word counts for more, best first"),
         _ABOUT,
     ),
 }  # fmt: skip

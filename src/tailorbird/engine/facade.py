@@ -21,6 +21,8 @@ from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
 from tailorbird.engine import asking, authoring, importing, people, resuming, simulate
+from tailorbird.engine.credits import Credits
+from tailorbird.engine.enriching import Enriching, open_providers
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.reader import Reader
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
@@ -73,8 +75,10 @@ class Engine:
         self.clock: Clock = clock or SystemClock()
         self.settings = settings or Settings()
         self.loop = Loop(store, region=self.settings.default_region, cached=self.settings.cached_profiles)
+        credits = Credits(store, self.clock)
         if connectors is None:
-            connectors = open_connectors(loopback=self.settings.local, allow_private=self.settings.webhook_private)
+            ours = open_connectors(loopback=self.settings.local, allow_private=self.settings.webhook_private)
+            connectors = {**ours, **open_providers(self.settings, credits, self.clock)}
         self.connectors = dict(connectors)
         self.deliverer = Deliverer(store, self.connectors, self._gate, self.clock, self._emit, commit=self.loop.write)
         self.loop.effects.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
@@ -82,6 +86,7 @@ class Engine:
         self._importing = Lock()
         self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings, Work(store))
         self._reader = Reader(self.parts)
+        self.enrichment = Enriching(self.parts, credits)
         resuming.resume(self.parts)
 
     # ---- life

@@ -8,22 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
-from tailorbird.core.action import Action, ActionStatus, Outcome
+from tailorbird.core.action import Action, ActionStatus, Outcome, Told
 from tailorbird.core.context import HOUR, MINUTE, SECOND, Clock
-from tailorbird.core.event import TAG_ADDED, Json
+from tailorbird.core.event import PROFILE_UPDATED, TAG_ADDED, Json
 from tailorbird.core.ids import bucket, bucket_seed
 from tailorbird.core.profile import Profile
 from tailorbird.errors import Conflict, NotFound, Unavailable
-from tailorbird.ports import Connector, Store, Unit
+from tailorbird.ports import Connector, ManyConnector, Store, Unit
 from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.gate import Gate, Verdict, suppression_tag
 from tailorbird.runtime.ingest import OWN_IDS
 
-__all__ = ["DELAYS", "Deliverer", "Policy", "back_off", "outcome_draft", "refusal_draft"]
+__all__ = ["DELAYS", "Deliverer", "Policy", "back_off", "outcome_draft", "refusal_draft", "told_drafts"]
 
 DELAYS: Final = (1 * SECOND, 5 * SECOND, 30 * SECOND, 2 * MINUTE, 10 * MINUTE, 1 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, 24 * HOUR)
 """How long to wait after the first, second, … failed attempt, before jitter; the last holds for all that follow."""
@@ -41,7 +41,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     max_attempts: int = 10
     lease: int = 2 * MINUTE
-    threads: int = 16
+    threads: int = 32
     per_destination: int = 4
     batch: int = 200
     break_after: int = 5
@@ -105,6 +105,7 @@ class _Done(NamedTuple):
     action: Action
     destination: str
     outcome: Outcome
+    calls: int = 1  # one of those that were performed together stands for the call; the others count none
 
 
 class Deliverer:
@@ -188,6 +189,7 @@ class Deliverer:
         changed: list[Action] = []
         longer: list[Action] = []
         drafts: list[Draft] = []
+        touched: dict[str, _Lane] = {}
         for action in actions:
             if action.key in self._leases:  # still in line for a slow destination: our lease goes on
                 self._leases[action.key] = action.due
@@ -219,7 +221,9 @@ class Deliverer:
                     if profile is not None and action.channel is not None:
                         self._wire[action.key] = profile.key, action.channel
                     lane.waiting.append((action, connector))
-                    self._fill(destination, lane, now)
+                    touched[destination] = lane
+        for destination, lane in touched.items():  # once all are in line, so that those that go together do
+            self._fill(destination, lane, now)
         if drafts:
             self._emit(drafts)
         self._write(self._not_erased([*changed, *longer], profiles))
@@ -227,14 +231,42 @@ class Deliverer:
 
     def _fill(self, destination: str, lane: _Lane, now: int) -> None:
         # After a failure one at a time, so that a host that just died costs one time-out and not one for each in line.
-        most = 1 if lane.failures else self._policy.per_destination
-        while lane.waiting and lane.under_way < most:
-            action, connector = lane.waiting.popleft()
-            if now >= self._leases[action.key]:  # it waited so long that another deliverer may have it
-                self._let_go(action)
+        while lane.waiting:
+            action, connector = lane.waiting[0]
+            at_once = getattr(connector, "at_once", None)
+            most = 1 if lane.failures else at_once(action) if at_once is not None else self._policy.per_destination
+            if lane.under_way >= most:
+                break
+            together = self._next(lane, getattr(connector, "together", 1), now)
+            if not together:
                 continue
             lane.under_way += 1
-            self._threads.submit(self._perform, action, connector, destination)
+            if hasattr(connector, "perform_many"):
+                self._threads.submit(self._perform_many, together, cast(ManyConnector, connector), destination)
+            else:
+                self._threads.submit(self._perform, together[0], connector, destination)
+
+    def _next(self, lane: _Lane, most: int, now: int) -> list[Action]:
+        """Take the next actions out of the line, as many as may go together; a lane has one connector."""
+        taken: list[Action] = []
+        while lane.waiting and len(taken) < most:
+            action, _ = lane.waiting.popleft()
+            if now >= self._leases[action.key]:  # it waited so long that another deliverer may have it
+                self._let_go(action)
+            else:
+                taken.append(action)
+        return taken
+
+    def _perform_many(self, actions: list[Action], connector: ManyConnector, destination: str) -> None:
+        try:
+            outcomes = list(connector.perform_many(actions))
+            if len(outcomes) != len(actions):
+                outcomes = [Outcome(ok=False, detail="the connector gave another number of outcomes than actions")] * len(actions)
+        except Exception as error:
+            outcomes = [Outcome(ok=False, detail=f"the connector raised {type(error).__name__}")] * len(actions)
+        alive = next((place for place, outcome in enumerate(outcomes) if _answered(outcome)), 0)
+        for place, (action, outcome) in enumerate(zip(actions, outcomes, strict=True)):
+            self._done.put(_Done(action, destination, outcome, int(place == alive)))
 
     def _perform(self, action: Action, connector: Connector, destination: str) -> None:
         try:
@@ -265,6 +297,8 @@ class Deliverer:
             after = self._after(done.action, done.outcome, now)
             changed.append(after)
             profile = profiles.get(after.profile)
+            if profile is not None and done.outcome.events:
+                drafts += told_drafts(after, done.outcome.events, profile)
             if after.status != ActionStatus.PENDING and profile is not None:
                 drafts.append(outcome_draft(after, done.outcome, profile))
             if done.outcome.suppress and profile is not None and after.channel is not None:
@@ -296,6 +330,12 @@ class Deliverer:
 
     def _after(self, action: Action, outcome: Outcome, now: int) -> Action:
         """Return the action after an attempt: sent, given up, or pending again."""
+        if outcome.again is not None and not outcome.ok:
+            payload = action.payload if outcome.payload is None else outcome.payload
+            due = now + max(0, outcome.again)
+            return msgspec.structs.replace(
+                action, status=ActionStatus.PENDING, payload=payload, error=None, due=due, attempts=action.attempts - 1
+            )
         attempts = action.attempts  # counted when it was leased: also what a crash interrupts is an attempt
         if outcome.ok:
             return msgspec.structs.replace(action, status=ActionStatus.SENT, attempts=attempts, error=None, due=now)
@@ -317,11 +357,11 @@ class Deliverer:
     def _judge(self, done: _Done, now: int) -> list[Action]:
         """Note on the lane how the attempt went; return what waits there, put off, if the destination is now held back."""
         lane = self._lanes.get(done.destination)
-        if lane is None:
+        if lane is None or not done.calls:
             return []
         lane.under_way -= 1
         outcome, policy = done.outcome, self._policy
-        if outcome.ok or outcome.final:  # a final no is an answer: the destination is alive
+        if _answered(outcome):
             lane.failures = 0
             lane.open_until = 0
         else:
@@ -356,6 +396,34 @@ class Deliverer:
                 if self._commit(unit):
                     return
             raise Unavailable("the outbox could not be written: other processes wrote in between each time.", hint="Try again.")
+
+
+def told_drafts(action: Action, events: Sequence[Told], profile: Profile) -> list[Draft]:
+    """Return the events that an attempt brought about; attributes that are not theirs to say are left out.
+
+    Ids follow from the action's key, so that a second delivery tells nothing twice.
+    """
+    drafts: list[Draft] = []
+    for place, told in enumerate(events):
+        data = told.data
+        if told.type == PROFILE_UPDATED and told.over is not None:
+            held = {name: profile.provenance[name].source for name in profile.attributes if name in profile.provenance}
+            kept = {n: v for n, v in data["attributes"].items() if n not in held or held[n] in told.over}
+            if not kept:
+                continue
+            data = {**data, "attributes": kept}
+        drafts.append(
+            Draft(
+                type=told.type, data=data, profile=profile.id, kind=profile.kind, source=told.source,
+                id=f"{OWN_IDS}{action.key}.{told.type}.{action.attempts}.{place}", cause=action.cause,
+            )
+        )  # fmt: skip
+    return drafts
+
+
+def _answered(outcome: Outcome) -> bool:
+    """Return whether the destination is alive: a final no is an answer, too."""
+    return outcome.ok or outcome.final or outcome.again is not None
 
 
 def _winner(key: int, known: Mapping[int, Profile]) -> Profile:

@@ -1,0 +1,84 @@
+"""Commands that start simulators of vendors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from tailorbird.cli.session import Session
+from tailorbird.errors import InvalidInput
+
+__all__ = ["add_to", "read_span"]
+
+PORT = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)]
+KEY = Annotated[str, typer.Option(help="The key that is accepted.")]
+LATENCY = Annotated[str, typer.Option(help="How long an answer takes, in ms: 200, or from-to as 500-2000.")]
+SEED = Annotated[int, typer.Option(help="The same seed gives the same people and the same troubles.")]
+TROUBLE = Annotated[float, typer.Option(help="The share of requests that fail with 503.", min=0, max=1)]
+UNKNOWN = Annotated[float, typer.Option(help="The share of people nothing is known of.", min=0, max=1)]
+SILENT = Annotated[bool, typer.Option("--silent-429", help="Leave Retry-After out of answers with 429.")]
+
+
+def read_span(text: str) -> tuple[int, int]:
+    """Return from and to, in ms, of a latency; raise ``InvalidInput`` for what is none.
+
+    >>> read_span("500-2000"), read_span("200")
+    ((500, 2000), (200, 200))
+    """
+    low, _, high = text.partition("-")
+    high = high or low
+    if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high) <= 600_000):
+        raise InvalidInput(f"{text!r:.40} is not a latency.", hint="Write ms, such as 200 or 500-2000.")
+    return int(low), int(high)
+
+
+def apollo(
+    context: typer.Context, port: PORT = 8401, key: KEY = "simulated", latency: LATENCY = "0", seed: SEED = 0,
+    trouble: TROUBLE = 0.0, unknown: UNKNOWN = 0.15, silent_429: SILENT = False,
+    per_minute: Annotated[int, typer.Option(help="Requests a minute per endpoint.", min=1)] = 1_000,
+) -> None:  # fmt: skip
+    """Answer as Apollo's enrichment does, about people who do not exist."""
+    from tailorbird.simulators import ApolloSimulator
+
+    app = ApolloSimulator(
+        key=key, latency=read_span(latency), seed=seed, trouble=trouble, unknown=unknown, silent_429=silent_429,
+        limits={"minute": per_minute},
+    )  # fmt: skip
+    _serve(context, app, port, "TAILORBIRD_APOLLO", "/api/v1")
+
+
+def dropcontact(
+    context: typer.Context, port: PORT = 8402, key: KEY = "simulated", latency: LATENCY = "0", seed: SEED = 0,
+    trouble: TROUBLE = 0.0, unknown: UNKNOWN = 0.1, silent_429: SILENT = False,
+    ready_after: Annotated[float, typer.Option(help="After how many seconds a batch is ready.", min=0)] = 5.0,
+) -> None:  # fmt: skip
+    """Answer as Dropcontact's batches do, about people who do not exist."""
+    from tailorbird.simulators import DropcontactSimulator
+
+    app = DropcontactSimulator(
+        key=key, latency=read_span(latency), seed=seed, trouble=trouble, unknown=unknown, silent_429=silent_429,
+        ready_after=ready_after,
+    )  # fmt: skip
+    _serve(context, app, port, "TAILORBIRD_DROPCONTACT", "")
+
+
+def _serve(context: typer.Context, app: Any, port: int, name: str, path: str) -> None:
+    from tailorbird.simulators import run
+
+    session: Session = context.obj
+
+    def ready(number: int) -> None:
+        session.output.say(
+            f"export {name}_URL=http://127.0.0.1:{number}{path}\nexport {name}_KEY={app.key}\n# running; stop with Ctrl-C"
+        )
+
+    run(app, port=port, ready=ready)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    group = typer.Typer(help="Simulators of vendors, for trying things out without an account.", no_args_is_help=True)
+    for command in (apollo, dropcontact):
+        group.command()(command)
+    app.add_typer(group, name="simulate")

@@ -1,0 +1,9 @@
+"""Simulators: small servers that answer as vendors do, with people who do not exist, for developing without an account."""
+
+from __future__ import annotations
+
+from tailorbird.simulators.apollo import ApolloSimulator
+from tailorbird.simulators.base import Simulator, run
+from tailorbird.simulators.dropcontact import DropcontactSimulator
+
+__all__ = ["ApolloSimulator", "DropcontactSimulator", "Simulator", "run"]
