@@ -4,11 +4,14 @@ TailorbirdError                 the root; carries ``code`` and the three parts o
 ├── InvalidInput                a value from outside is not acceptable
 │   ├── InvalidEvent            an event cannot be taken in
 │   ├── InvalidDefinition       a definition (YAML, JSON, API) cannot be applied
-│   └── InvalidExpression       text in the expression language does not parse or check
+│   ├── InvalidExpression       text in the expression language does not parse or check
+│   ├── InvalidTemplate         text of a template does not parse or check
+│   └── RenderFailed            a template cannot be rendered for this person: over a limit, or a value is missing
 ├── NotFound                    what was named does not exist
 ├── Conflict                    what was asked contradicts what is stored
 ├── Forbidden                   the caller may not do this
 ├── TooLarge                    a body, a batch or a string is over its limit
+├── NotInstalled                a part that is installed on wish is not there
 └── Unavailable                 the store or another system cannot answer now; trying again may help
 """
 
@@ -24,8 +27,11 @@ __all__ = [
     "InvalidEvent",
     "InvalidExpression",
     "InvalidInput",
+    "InvalidTemplate",
     "Mistake",
     "NotFound",
+    "NotInstalled",
+    "RenderFailed",
     "Span",
     "TailorbirdError",
     "TooLarge",
@@ -134,6 +140,22 @@ class InvalidExpression(InvalidInput):
         super().__init__("\n".join(m.render(text) for m in mistakes), mistakes=mistakes)
 
 
+class InvalidTemplate(InvalidInput):
+    """Text of a template does not parse or check; ``mistakes`` carry spans into ``text``."""
+
+    code = "invalid_template"
+
+    def __init__(self, text: str, mistakes: tuple[Mistake, ...]) -> None:
+        self.text = text
+        super().__init__("\n".join(m.render(text) for m in mistakes), mistakes=mistakes)
+
+
+class RenderFailed(InvalidInput):
+    """A template cannot be rendered for this person: it is over a limit, or a value is missing that it may not do without."""
+
+    code = "render_failed"
+
+
 class NotFound(TailorbirdError):
     """What was named does not exist; the message says what was looked for and how to list what exists."""
 
@@ -160,6 +182,13 @@ class TooLarge(TailorbirdError):
 
     code = "too_large"
     status = 413
+
+
+class NotInstalled(TailorbirdError):
+    """A part that is installed on wish is not there; the hint is the command that installs it."""
+
+    code = "not_installed"
+    status = 501
 
 
 class Unavailable(TailorbirdError):

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     SUBSCRIPTION = "subscription"  # spec: events: [types], url, secret_env?, segments?: [names]
     GATE = "gate"  # spec: channel, purpose?, cap?: {count, per}, quiet_hours?: {from, to, timezone?}
     MERGE_RULE = "merge_rule"  # spec: see profiles
+    TEMPLATE = "template"  # spec: type, language?, subject?, preheader?, html? | mjml?, text?, body?, variants?, … see content
 
 
 class Status(StrEnum):
