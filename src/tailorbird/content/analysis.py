@@ -29,10 +29,11 @@ _MOST: Final = 50
 
 
 class Outline(NamedTuple):
-    """What a text uses: paths (a computed part is None), other templates, and what is wrong whatever names there are."""
+    """What a text uses: paths (a computed part is None), other templates with the names they are given, and what is wrong
+    whatever names there are."""
 
     paths: tuple[tuple[tuple[Any, ...], Span], ...] = ()
-    pieces: tuple[tuple[str, Span], ...] = ()
+    pieces: tuple[tuple[str, Span, frozenset[str]], ...] = ()
     mistakes: tuple[Mistake, ...] = ()
 
 
@@ -56,7 +57,7 @@ def check_text(text: str, known: Known, part: str = "body") -> tuple[Mistake, ..
         wrong = unknown(read(path), shown, known)
         if wrong is not None:
             mistakes.append(Mistake("unknown_variable", wrong[0], wrong[1], span))
-    for piece, span in found.pieces:
+    for piece, span, _ in found.pieces:
         if piece not in known.pieces:
             mistakes.append(Mistake("unknown_template", f"there is no other template called {piece}", span=span))
     mistakes.sort(key=lambda item: item.span.start if item.span else 0)
@@ -88,7 +89,7 @@ def outline(text: str, part: str) -> Outline:
         (tuple(None if isinstance(part, list) else part for part in item.segments), _span(text, item))
         for items in used.globals.values() for item in items
     )  # fmt: skip
-    pieces, computed = _pieces(parsed, text)
+    pieces, computed = _pieces(parsed)
     mistakes += computed
     if not mistakes and part == "html":
         mistakes += place_values(parsed.nodes)
@@ -107,8 +108,8 @@ def _check_mjml(text: str) -> Iterator[Mistake]:
         yield Mistake(item.code, item.message, item.hint, Span(max(0, text.find(piece)), max(0, text.find(piece)) + len(piece)))
 
 
-def _pieces(parsed: BoundTemplate, text: str) -> tuple[tuple[tuple[str, Span], ...], list[Mistake]]:
-    found: list[tuple[str, Span]] = []
+def _pieces(parsed: BoundTemplate) -> tuple[tuple[tuple[str, Span, frozenset[str]], ...], list[Mistake]]:
+    found: list[tuple[str, Span, frozenset[str]]] = []
     mistakes: list[Mistake] = []
     waiting: list[Node] = list(parsed.nodes)
     while waiting:
@@ -117,7 +118,8 @@ def _pieces(parsed: BoundTemplate, text: str) -> tuple[tuple[tuple[str, Span], .
             start = max(0, node.token.start_index)
             span = Span(start, start + len(node.token.value))
             if isinstance(node.name, StringLiteral):
-                found.append((node.name.value, span))
+                given = {str(arg.name) for arg in node.args} | ({str(node.alias or node.name.value), "forloop"} if node.var else set())
+                found.append((node.name.value, span, frozenset(given)))
             else:
                 hint = 'Write it in quotes: {% render "footer" %}.'
                 mistakes.append(Mistake("computed_name", "which template is rendered must be written out", hint, span))

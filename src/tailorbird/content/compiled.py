@@ -345,7 +345,7 @@ def _paths(source: str, part: str, load: Callable[[str], str | None], seen: set[
         raise InvalidTemplate(source, found.mistakes)
     for path, _ in found.paths:
         yield path
-    for name, span in found.pieces:
+    for name, span, given in found.pieces:
         if name in seen:
             continue
         text = load(name)
@@ -353,7 +353,7 @@ def _paths(source: str, part: str, load: Callable[[str], str | None], seen: set[
             raise InvalidTemplate(
                 source, (Mistake("unknown_template", f"there is no template called {name} with such a part", span=span),)
             )
-        yield from _paths(text, part, load, seen | {name})
+        yield from (path for path in _paths(text, part, load, seen | {name}) if path[0] not in given)
 
 
 def _parts(name: str, source: str, load: Callable[[str], str | None], limits: Limits) -> list[Part]:

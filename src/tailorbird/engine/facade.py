@@ -18,6 +18,7 @@ from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
 from tailorbird.engine import asking, authoring, people, simulate
+from tailorbird.engine.content import Content
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
 from tailorbird.engine.views import (
@@ -76,6 +77,7 @@ class Engine:
         self._guarded: tuple[object, Gate] | None = None
         self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings)
         self._reader = asking.Reader(self.parts)
+        self.content = Content(self.parts)
         if unsettled(store):  # an import was interrupted before memberships had followed
             authoring.recompute(self.parts, self.now())
             settled(store)
