@@ -118,7 +118,9 @@ def _pieces(parsed: BoundTemplate) -> tuple[tuple[tuple[str, Span, frozenset[str
             start = max(0, node.token.start_index)
             span = Span(start, start + len(node.token.value))
             if isinstance(node.name, StringLiteral):
-                given = {str(arg.name) for arg in node.args} | ({str(node.alias or node.name.value), "forloop"} if node.var else set())
+                given = {str(arg.name) for arg in node.args} | (
+                    {str(node.alias or node.name.value), "forloop"} if node.var else set()
+                )
                 found.append((node.name.value, span, frozenset(given)))
             else:
                 hint = 'Write it in quotes: {% render "footer" %}.'

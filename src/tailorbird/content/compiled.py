@@ -8,12 +8,15 @@ from typing import Any, Final
 from liquid import RenderContext
 from liquid.ast import Node
 from liquid.builtin.content import ContentNode
+from liquid.builtin.expressions import BooleanExpression, Path, StringLiteral
+from liquid.builtin.expressions.logical import EqExpression
 from liquid.builtin.tags.comment_tag import CommentNode
 from liquid.builtin.tags.if_tag import IfNode
 from liquid.builtin.tags.unless_tag import UnlessNode
 from liquid.exceptions import LiquidError
 from liquid.expression import Expression
 from liquid.token import Token
+from liquid.undefined import UNDEFINED
 
 from tailorbird.content.analysis import mistake_of, outline
 from tailorbird.content.channels import post_length, sms
@@ -25,7 +28,7 @@ from tailorbird.content.rendered import Rendered
 from tailorbird.content.spec import Template
 from tailorbird.content.style import restyle
 from tailorbird.content.syntax import Buffer, Context, Dialect, Missing, Parsed, Run, Value, key_of
-from tailorbird.content.values import Binding, Facts, bind, namespace, read_values
+from tailorbird.content.values import Binding, Facts, bind, namespace, read_values, told
 from tailorbird.errors import InvalidTemplate, Mistake, RenderFailed
 
 __all__ = ["Compiled", "Part", "compile_template"]
@@ -33,7 +36,7 @@ __all__ = ["Compiled", "Part", "compile_template"]
 Pieces = Mapping[str, Template]
 """The other templates, by name."""
 
-_UNDEFINED: Final[Any] = RenderContext.get.__kwdefaults__["default"]
+_UNDEFINED: Final[Any] = UNDEFINED
 _HEADERS: Final = frozenset({"subject", "preheader"})
 _BIG: Final = 10_000
 
@@ -82,15 +85,31 @@ class _Branches:
 
     __slots__ = ("branches", "otherwise")
 
-    def __init__(self, branches: Sequence[tuple[Expression, bool, list[Any]]], otherwise: list[Any]) -> None:
+    def __init__(self, branches: Sequence[tuple[Callable[[_Light], bool], bool, list[Any]]], otherwise: list[Any]) -> None:
         self.branches = tuple(branches)
         self.otherwise = otherwise
 
     def chosen(self, light: _Light) -> list[Any]:
         for condition, wanted, operations in self.branches:
-            if bool(condition.evaluate(light)) is wanted:  # type: ignore[arg-type]
+            if condition(light) is wanted:
                 return operations
         return self.otherwise
+
+
+def _condition(expression: Expression) -> Callable[[_Light], bool]:
+    """Return a test; that a value is there, or equals a text, needs none of Liquid's general comparison."""
+    inner = expression.expression if isinstance(expression, BooleanExpression) else expression
+    if isinstance(inner, Path) and (key := _literal(inner)) is not None:
+        return lambda light, key=key: light.run.flat.get(key) not in (None, False)  # type: ignore[misc]
+    if isinstance(inner, EqExpression) and isinstance(inner.left, Path) and isinstance(inner.right, StringLiteral):
+        name, text = _literal(inner.left), inner.right.value
+        if name is not None:
+            return lambda light: light.run.flat.get(name) == text
+    return lambda light: bool(expression.evaluate(light))  # type: ignore[arg-type]
+
+
+def _literal(path: Path) -> str | None:
+    return key_of(path.path) if all(isinstance(part, str | int) for part in path.path) else None
 
 
 class Part:
@@ -151,8 +170,8 @@ class Part:
 def _failed(part: Part, error: LiquidError) -> RenderFailed:
     item = mistake_of(error, part.source)
     shown = item.render(part.source) if item.span is not None else item.message
-    told = Mistake("render_failed", item.message, item.hint, item.span, part.name)
-    return RenderFailed(f"{part.name}: {shown}", hint=item.hint, mistakes=(told,))
+    mistake = Mistake("render_failed", item.message, item.hint, item.span, part.name)
+    return RenderFailed(f"{part.name}: {shown}", hint=item.hint, mistakes=(mistake,))
 
 
 def _plan(nodes: Sequence[Node]) -> list[Any] | None:
@@ -177,12 +196,12 @@ def _plan(nodes: Sequence[Node]) -> list[Any] | None:
 def _branches(node: IfNode | UnlessNode) -> _Branches | None:
     blocks = [(node.condition, isinstance(node, IfNode), node.consequence)]
     blocks += [(item.expression, True, item.block) for item in node.alternatives or ()]
-    made: list[tuple[Expression, bool, list[Any]]] = []
+    made: list[tuple[Callable[[_Light], bool], bool, list[Any]]] = []
     for condition, wanted, block in blocks:
         inner = [] if block.blank else _plan(block.nodes)
         if inner is None:
             return None
-        made.append((condition, wanted, inner))
+        made.append((_condition(condition), wanted, inner))
     otherwise = _plan(node.default.nodes) if node.default and not node.default.blank else []
     return None if otherwise is None else _Branches(made, otherwise)
 
@@ -224,22 +243,18 @@ class Compiled:
         self.text_from_html = text_from_html
         self.restyled = restyled
         self.limits = limits
+        self.features = tuple(dict.fromkeys(name.split(".")[1] for name in self.names if name.startswith("features.")))
         self._spelled = {key: binding.name for binding in bindings for key in binding.keys}
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """The features that are read."""
-        return tuple(name.partition(".")[2].partition(".")[0] for name in self.names if name.startswith("features."))
 
     @property
     def names(self) -> tuple[str, ...]:
         """The variables that are read, by their canonical names."""
         return tuple(binding.name for binding in self.bindings)
 
-    def render(self, facts: Facts, *, language_reason: str = "", style_reason: str = "") -> Rendered:
-        """Return the message for one person. Raises ``RenderFailed``."""
+    def render(self, facts: Facts, *, language_reason: str = "", style_reason: str = "", sources: bool = True) -> Rendered:
+        """Return the message for one person; without ``sources`` its ``variables`` are left out. Raises ``RenderFailed``."""
         template = self.template
-        flat, used = read_values(self.bindings, facts)
+        flat, values = read_values(self.bindings, facts)
         run = Run(flat, facts.now, self.limits)
         found: dict[str, Any] | None = None
 
@@ -255,7 +270,8 @@ class Compiled:
         answer = Rendered(
             template=template.name, version=template.version, type=template.type,
             profile=facts.profile.id if facts.profile is not None else None, language=self.language, language_reason=language_reason,
-            style=self.style, style_reason=style_reason, personalized_at=facts.now, content=content, variables=tuple(used),
+            style=self.style, style_reason=style_reason, personalized_at=facts.now, content=content,
+            variables=told(self.bindings, values) if sources else (),
         )  # fmt: skip
         if run.missing:
             self._missing(answer, run)
@@ -265,9 +281,9 @@ class Compiled:
 
     def _missing(self, answer: Rendered, run: Run) -> None:
         """Do what the template says about values that are missing."""
-        told = tuple(dict.fromkeys(self._spelled.get(name, name) for name in run.missing))
-        answer.missing = told
-        shown = ", ".join(told)
+        names = tuple(dict.fromkeys(self._spelled.get(name, name) for name in run.missing))
+        answer.missing = names
+        shown = ", ".join(names)
         if self.template.missing == "fail":
             raise RenderFailed(
                 f"{self.template.name}: nothing is known for {shown}.",

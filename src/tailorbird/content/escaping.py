@@ -15,6 +15,8 @@ Escape = Callable[[Any], str]
 """Takes a value that is not missing and returns the text that stands for it."""
 
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f]")
+_MARKED: Final = re.compile("[&<>\"'\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f]")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*\Z")
 _BREAKS: Final = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 _SCHEME: Final = re.compile(r"([^/?#:]*):")
 _SCHEMES: Final = frozenset({"http", "https", "mailto", "tel", "sms"})
@@ -68,12 +70,14 @@ def HEADER(value: Any) -> str:  # noqa: N802
 
 def HTML(value: Any) -> str:  # noqa: N802
     """A value in HTML text or in a quoted attribute; what is markup already (a text in the template itself) stays so."""
+    if type(value) is str:
+        return value if _MARKED.search(value) is None else escape(_CONTROL.sub("", value))
     if type(value) is Markup:
         return value
     if isinstance(value, list | tuple):
         return "".join(HTML(item) for item in value)
-    text = value if type(value) is str else str(text_of(value))
-    return escape(text if text.isprintable() else _CONTROL.sub("", text))
+    text = str(text_of(value))
+    return text if _MARKED.search(text) is None else escape(_CONTROL.sub("", text))
 
 
 def COMMENT(value: Any) -> str:  # noqa: N802
@@ -97,12 +101,14 @@ def ADDRESS(value: Any) -> str:  # noqa: N802
 
 def PATH(value: Any) -> str:  # noqa: N802
     """A value inside the path of an address: what would begin a query is encoded."""
-    return escape(quote(_BREAKS.sub(" ", _bare(value)), safe=_IN_PATH))
+    text = _bare(value)
+    return text if _PLAIN.match(text) else escape(quote(_BREAKS.sub(" ", text), safe=_IN_PATH))
 
 
 def QUERY(value: Any) -> str:  # noqa: N802
     """A value inside the query of an address: encoded as a whole."""
-    return escape(quote(_BREAKS.sub(" ", _bare(value)), safe=""))
+    text = _bare(value)
+    return text if _PLAIN.match(text) else quote(text if text.isprintable() else _BREAKS.sub(" ", text), safe="")
 
 
 def _bare(value: Any) -> str:

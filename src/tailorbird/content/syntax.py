@@ -20,6 +20,7 @@ from liquid.exceptions import LiquidError, ResourceLimitError, TemplateNotFoundE
 from liquid.expression import Expression
 from liquid.template import BoundTemplate
 from liquid.token import Token
+from liquid.undefined import UNDEFINED
 
 from tailorbird.content.escaping import AS_IS, Escape
 from tailorbird.content.filters import guard_filters
@@ -32,7 +33,7 @@ TAGS: Final = frozenset(
 )
 _PSEUDO: Final = frozenset(["content", "illegal", "output"])
 _NOTHING: Final = object()
-_UNDEFINED: Final[Any] = RenderContext.get.__kwdefaults__["default"]
+_UNDEFINED: Final[Any] = UNDEFINED
 _BIG: Final = 10_000
 
 

@@ -16,7 +16,7 @@ from tailorbird.content.rendered import Used
 from tailorbird.core.event import Json
 from tailorbird.core.profile import Profile, Provenance
 
-__all__ = ["Binding", "Facts", "bind", "namespace", "read_values"]
+__all__ = ["Binding", "Facts", "bind", "namespace", "read_values", "told"]
 
 
 @dataclass(slots=True)
@@ -75,21 +75,29 @@ def bind(paths: Iterable[Sequence[Any]], defaults: Mapping[str, Json], versions:
     )
 
 
-def read_values(bindings: Sequence[Binding], facts: Facts) -> tuple[dict[str, Any], list[Used]]:
-    """Return the values by every spelling, missing ones left out, and what was used with its source."""
+def read_values(bindings: Sequence[Binding], facts: Facts) -> tuple[dict[str, Any], list[Found]]:
+    """Return the values by every spelling, missing ones left out, and for each binding its value, source and detail."""
     flat: dict[str, Any] = {}
-    used: list[Used] = []
+    found: list[Found] = []
     for binding in bindings:
-        value, source, detail = binding.find(facts)
-        if value is None:
+        one = binding.find(facts)
+        if one[0] is None:
             if binding.default is None:
-                used.append(Used(binding.name, "missing"))
+                found.append(_NONE)
                 continue
-            value, source, detail = binding.default, "default", ""
-        used.append(Used(binding.name, source, detail, value))
+            one = (binding.default, "default", "")
+        found.append(one)
+        value = one[0]
         for key in binding.keys:
             flat[key] = value
-    return flat, used
+    return flat, found
+
+
+def told(bindings: Sequence[Binding], found: Sequence[Found]) -> tuple[Used, ...]:
+    """Return what was used, with its source."""
+    return tuple(
+        [Used(binding.name, source, detail, value) for binding, (value, source, detail) in zip(bindings, found, strict=True)]
+    )
 
 
 def namespace(flat: Mapping[str, Any], facts: Facts) -> dict[str, Any]:

@@ -258,13 +258,6 @@ def _baseline(tree: Tree, about: str, report: Report) -> Json:
     return None
 
 
-def _flag(tree: Tree, about: str, report: Report) -> Json:
-    if isinstance(tree.value, bool):
-        return tree.value
-    _wrong(tree, about, "true or false", report)
-    return None
-
-
 def _source(tree: Tree, about: str, report: Report) -> Json:
     """Read a text of a template as it stands; only what ends it is left out."""
     if isinstance(tree.value, str) and len(tree.value) <= MAX_SOURCE and "\x00" not in tree.value:

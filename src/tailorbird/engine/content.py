@@ -91,16 +91,66 @@ class VersionDiff(msgspec.Struct, frozen=True, kw_only=True):
     source: tuple[PartChange, ...]
 
 
+class _Live:
+    """The templates of one state of the definitions, and those of them that were compiled."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.templates = {name: Template.read(name, item.version, item.spec) for name, item in catalog.templates.items()}
+        self.versions = {name: item.version for (kind, name), item in catalog.definitions.items() if kind == Kind.FEATURE}
+        self.compiled: dict[tuple[str, str, str | None], Compiled] = {}
+
+    def template(self, name: str) -> Template:
+        """Return an active template."""
+        found = self.templates.get(name)
+        if found is None:
+            hint = "List what there is with: tailorbird definitions --kind template"
+            raise NotFound(f"There is no active template called {name}.", hint=hint)
+        return found
+
+    def features(self, name: str) -> list[str]:
+        """Return the features that a template needs in any language and style, also through the templates it renders."""
+        found: dict[tuple[str, str], None] = {}
+        waiting = [(str(Kind.TEMPLATE), name)]
+        while waiting:
+            fresh = [key for key in self.catalog.needs.get(waiting.pop(), ()) if key not in found]
+            found |= dict.fromkeys(fresh)
+            waiting += [key for key in fresh if key[0] == Kind.TEMPLATE]
+        return [other for kind, other in found if kind == Kind.FEATURE and other in self.catalog.features]
+
+    def make(self, template: Template, language: str, style: str | None) -> Compiled:
+        """Compile a template for a language and style."""
+        made: Compiled = checking.load().compile_template(
+            template, language, style, pieces=self.templates, versions=self.versions
+        )
+        return made
+
+    def choose(
+        self, template: Template, person: Profile | None, language: str | None, style: str | None, *, keep: bool = True
+    ) -> tuple[Compiled, str, str]:
+        """Return a template in the language and style of a person, and why these."""
+        preferred = language or (person.attributes.get("language") if person is not None else None)
+        wanted = [preferred] if isinstance(preferred, str) and preferred else []
+        choice = languages.choose(wanted, template.languages, template.fallback)
+        tongue = choice.language or template.language
+        reason = f"as asked: {choice.reason}" if language else choice.reason
+        chosen, how = _style(style, person)
+        if not keep:
+            return self.make(template, tongue, chosen), reason, how
+        key = (template.name, tongue, chosen)
+        found = self.compiled.get(key)
+        if found is None:
+            found = self.compiled[key] = self.make(template, tongue, chosen)
+        return found, reason, how
+
+
 class Content:
     """Templates over an engine. Compiled ones are kept as long as the definitions stay as they are."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._reader = Reader(parts)
-        self._catalog: Catalog | None = None
-        self._pieces: dict[str, Template] = {}
-        self._compiled: dict[tuple[str, str, str | None], Compiled] = {}
-        self._versions: dict[str, int] = {}
+        self._state: _Live | None = None
 
     # ---- verbs
 
@@ -113,12 +163,12 @@ class Content:
         ``variables`` are the caller's, ``offer`` that of a decision. ``language`` and ``style`` outweigh what the person prefers.
         With ``profile=None`` only what the caller gives is known. Raises ``NotFound``, ``RenderFailed``, ``InvalidInput``.
         """
-        self._follow()
-        found = self._template(template)
+        live = self._live()
+        found = live.template(template)
         instant = self._parts.now() if as_of is None else read_instant(as_of, "as_of")
         person = None if profile is None else self._person(profile, None if as_of is None else instant)
         facts = self._facts(person, variables, offer, instant)
-        compiled, why, how = self._choose(found, person, language, style)
+        compiled, why, how = live.choose(found, person, language, style)
         if person is not None and compiled.features:
             facts.features = self._features(person, compiled.features, None if as_of is None else instant)
         return compiled.render(facts, language_reason=why, style_reason=how)
@@ -137,7 +187,6 @@ class Content:
                 f"type {type!r:.40} is not one of html, plain, sms, social.", hint="An e-mail has parts: define a template."
             )
         self.check(text, part=part, variables=variables or ())
-        self._follow()
         made = Template(
             name="text", version=0, type="plain" if type == "html" else type, texts={part: text},  # type: ignore[arg-type]
             language=language or "en", fallback=(language or "en",),
@@ -146,7 +195,7 @@ class Content:
         person = None if profile is None else self._person(profile, None if as_of is None else instant)
         facts = self._facts(person, variables, offer, instant)
         style, how = _style(style, person)
-        compiled = self._make(made, made.language, style)
+        compiled = self._live().make(made, made.language, style)
         if person is not None and compiled.features:
             facts.features = self._features(person, compiled.features, None if as_of is None else instant)
         return compiled.render(facts, language_reason="as asked" if language else "not said", style_reason=how)
@@ -163,8 +212,8 @@ class Content:
     ) -> TemplatePreview:  # fmt: skip
         """Render a template for a sample spread over a segment, or for all of it (``sample=None``), and count what comes of it."""
         condition_of(self._parts, segment)
-        self._follow()
-        found = self._template(template)
+        live = self._live()
+        found = live.template(template)
         keys = list(current_members(self._parts.store, segment))
         size = len(keys)
         if sample is not None and size > sample:
@@ -174,7 +223,7 @@ class Content:
         done = 0
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
-            for person, answer in self._messages(found, chunk, variables, offer, language, style, now):
+            for person, answer in self._messages(live, found, chunk, variables, offer, language, style, now, keep - done):
                 tally.add(person, answer)
                 done += 1
                 if progress is not None and done % 100 == 0:
@@ -188,13 +237,13 @@ class Content:
         variables: Mapping[str, Json] | None = None, language: str | None = None, style: str | None = None,
     ) -> VersionDiff:  # fmt: skip
         """Return how two versions of a template differ, in their texts and (with a profile) in what that person gets."""
-        self._follow()
+        live = self._live()
         one, other = self._version(template, version_a), self._version(template, version_b)
         person = None if profile is None else self._person(profile, None)
         shown: list[dict[str, str]] = []
         for item in (one, other):
             made = Template.read(item.name, item.version, item.spec)
-            compiled, _, _ = self._choose(made, person, language, style, keep=False)
+            compiled, _, _ = live.choose(made, person, language, style, keep=False)
             facts = self._facts(person, variables, None, self._parts.now())
             if person is not None and compiled.features:
                 facts.features = self._features(person, compiled.features, None)
@@ -207,24 +256,12 @@ class Content:
 
     # ---- inside
 
-    def _follow(self) -> None:
-        """Forget what was compiled when the definitions have changed."""
-        catalog = self._parts.catalog
-        if catalog is self._catalog:
-            return
-        self._pieces = {name: Template.read(name, item.version, item.spec) for name, item in catalog.templates.items()}
-        self._versions = {name: item.version for (kind, name), item in catalog.definitions.items() if kind == Kind.FEATURE}
-        self._compiled = {}
-        self._catalog = catalog
-
-    def _template(self, name: str) -> Template:
-        found = self._pieces.get(name)
-        if found is None:
-            raise NotFound(
-                f"There is no active template called {name}.",
-                hint="List what there is with: tailorbird definitions --kind template",
-            )
-        return found
+    def _live(self) -> _Live:
+        """Return the templates as the definitions are now; what was compiled before they changed is forgotten."""
+        catalog, state = self._parts.catalog, self._state
+        if state is None or state.catalog is not catalog:
+            state = self._state = _Live(catalog)
+        return state
 
     def _version(self, name: str, version: int) -> Definition:
         found = self._parts.store.definitions(kind=Kind.TEMPLATE, name=name)
@@ -269,60 +306,38 @@ class Content:
         values = values_as_of(self._parts.store.batch(), chosen, [person.key], instant).get(person.key, {})
         return {name: wire(values.get(name), kind) for name, (_, kind) in chosen.items()}
 
-    def _choose(
-        self, template: Template, person: Profile | None, language: str | None, style: str | None, *, keep: bool = True
-    ) -> tuple[Compiled, str, str]:
-        """Return a template in the language and style of a person, and why these."""
-        preferred = language or (person.attributes.get("language") if person is not None else None)
-        wanted = [preferred] if isinstance(preferred, str) and preferred else []
-        choice = languages.choose(wanted, template.languages, template.fallback)
-        tongue = choice.language or template.language
-        reason = f"as asked: {choice.reason}" if language else choice.reason
-        chosen, how = _style(style, person)
-        if not keep:
-            return self._make(template, tongue, chosen), reason, how
-        key = (template.name, tongue, chosen)
-        found = self._compiled.get(key)
-        if found is None:
-            found = self._compiled[key] = self._make(template, tongue, chosen)
-        return found, reason, how
-
-    def _make(self, template: Template, language: str, style: str | None) -> Compiled:
-        made: Compiled = checking.load().compile_template(template, language, style, pieces=self._pieces, versions=self._versions)
-        return made
-
     def _messages(
-        self, template: Template, keys: Sequence[int], variables: Mapping[str, Json] | None, offer: Mapping[str, Json] | None,
-        language: str | None, style: str | None, now: int,
+        self, live: _Live, template: Template, keys: Sequence[int], variables: Mapping[str, Json] | None, offer: Mapping[str, Json] | None,
+        language: str | None, style: str | None, now: int, traced: int,
     ) -> Iterator[tuple[Profile, Rendered | RenderFailed]]:  # fmt: skip
-        """Yield a message, or why there is none, for each of these people; what they share is read once for all."""
+        """Yield a message, or why there is none, for each of these people, the first ``traced`` of them with their sources.
+
+        What they share is read once for all.
+        """
         people = self._parts.store.profiles(keys)
         features: dict[int, dict[str, Any]] | None = None
         shared = self._facts(None, variables, offer, now)
-        for key in keys:
+        chosen: dict[tuple[Any, Any], tuple[Compiled, str, str]] = {}
+        for place, key in enumerate(keys):
             person = people.get(key)
             if person is None:
                 continue
-            compiled, why, how = self._choose(template, person, language, style)
+            wish = (str(person.attributes.get("language")), str(person.attributes.get("style")))
+            if (made := chosen.get(wish)) is None:
+                made = chosen[wish] = live.choose(template, person, language, style)
+            compiled, why, how = made
             facts = Facts(person, lambda key=key: self._identifiers(key), {}, shared.caller, shared.offer, now)  # type: ignore[misc]
             if compiled.features:
                 if features is None:
-                    features = self._all_features(keys, template, now)
+                    features = self._all_features(live, keys, template, now)
                 facts.features = features.get(key, {})
             try:
-                yield person, compiled.render(facts, language_reason=why, style_reason=how)
+                yield person, compiled.render(facts, language_reason=why, style_reason=how, sources=place < traced)
             except RenderFailed as error:
                 yield person, error
 
-    def _all_features(self, keys: Sequence[int], template: Template, now: int) -> dict[int, dict[str, Any]]:
-        names: dict[str, None] = {}
-        for tongue in template.languages:
-            names |= dict.fromkeys(self._choose(template, None, tongue, None)[0].features)
-        for (name, _, _), compiled in self._compiled.items():
-            if name == template.name:
-                names |= dict.fromkeys(compiled.features)
-        catalog = self._parts.catalog
-        chosen = choose(catalog.features, {}, [name for name in names if name in catalog.features])
+    def _all_features(self, live: _Live, keys: Sequence[int], template: Template, now: int) -> dict[int, dict[str, Any]]:
+        chosen = choose(live.catalog.features, {}, live.features(template.name))
         values = values_as_of(self._parts.store.batch(), chosen, keys, now)
         return {key: {name: wire(found.get(name), kind) for name, (_, kind) in chosen.items()} for key, found in values.items()}
 
