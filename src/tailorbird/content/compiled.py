@@ -355,21 +355,24 @@ def _loader(pieces: Pieces, template: Template, part: str, language: str) -> Cal
     return load
 
 
-def _paths(source: str, part: str, load: Callable[[str], str | None], seen: set[str]) -> Iterable[Sequence[Any]]:
+def _paths(
+    source: str, part: str, load: Callable[[str], str | None], seen: set[tuple[str, frozenset[str]]]
+) -> Iterable[Sequence[Any]]:
     found = outline(source, part)
     if found.mistakes:
         raise InvalidTemplate(source, found.mistakes)
     for path, _ in found.paths:
         yield path
     for name, span, given in found.pieces:
-        if name in seen:
+        if (name, given) in seen:
             continue
+        seen.add((name, given))
         text = load(name)
         if text is None:
             raise InvalidTemplate(
                 source, (Mistake("unknown_template", f"there is no template called {name} with such a part", span=span),)
             )
-        yield from (path for path in _paths(text, part, load, seen | {name}) if path[0] not in given)
+        yield from (path for path in _paths(text, part, load, seen) if path[0] not in given)
 
 
 def _parts(name: str, source: str, load: Callable[[str], str | None], limits: Limits) -> list[Part]:
