@@ -18,7 +18,7 @@ ANN = person(
     address={"city": "Lyon", "geo": None},
     tags=["a", "b"],
     name="Ann B. Lee",
-    blank="",
+    nought="",
 )
 
 
