@@ -205,7 +205,7 @@ def test_a_language_and_a_style_choose_the_texts() -> None:
     spec = {
         "type": "email", "subject": "Hi", "html": "<p>Hi {{ first_name }}</p>",
         "variants": {
-            "fr": {"subject": "Salut", "html": "<p>Salut</p>"}, "fr/formal": {"subject": "Bonjour"}, "formal": {"html": "<p>Dear {{ full_name }}</p>"},
+            "fr": {"subject": "Salut", "html": "<p>Voilà</p>"}, "fr/formal": {"subject": "Bonjour"}, "formal": {"html": "<p>Dear {{ full_name }}</p>"},
         },
     }  # fmt: skip
 
@@ -214,8 +214,8 @@ def test_a_language_and_a_style_choose_the_texts() -> None:
         return found["subject"], found["html"]
 
     assert said("en", None) == ("Hi", "<p>Hi Ann</p>")
-    assert said("fr", None) == ("Salut", "<p>Salut</p>")
-    assert said("fr", "formal") == ("Bonjour", "<p>Salut</p>")
+    assert said("fr", None) == ("Salut", "<p>Voilà</p>")
+    assert said("fr", "formal") == ("Bonjour", "<p>Voilà</p>")
     assert said("en", "formal")[1] == "<p>Dear Ann B. Lee</p>"
 
 
