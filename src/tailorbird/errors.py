@@ -4,12 +4,15 @@ TailorbirdError                 the root; carries ``code`` and the three parts o
 ├── InvalidInput                a value from outside is not acceptable
 │   ├── InvalidEvent            an event cannot be taken in
 │   ├── InvalidDefinition       a definition (YAML, JSON, API) cannot be applied
-│   └── InvalidExpression       text in the expression language does not parse or check
+│   ├── InvalidExpression       text in the expression language does not parse or check
+│   ├── InvalidTemplate         text of a template does not parse or check
+│   └── RenderFailed            a template cannot be rendered for this person: over a limit, or a value is missing
 ├── NotFound                    what was named does not exist
 ├── Conflict                    what was asked contradicts what is stored
 ├── Forbidden                   the caller may not do this
 ├── OverTime                    a question was given up because it took too long
 ├── TooLarge                    a body, a batch or a string is over its limit
+├── NotInstalled                a part that is installed on wish is not there
 └── Unavailable                 the store or another system cannot answer now; trying again may help
 """
 
@@ -25,9 +28,12 @@ __all__ = [
     "InvalidEvent",
     "InvalidExpression",
     "InvalidInput",
+    "InvalidTemplate",
     "Mistake",
     "NotFound",
+    "NotInstalled",
     "OverTime",
+    "RenderFailed",
     "Span",
     "TailorbirdError",
     "TooLarge",
@@ -161,6 +167,22 @@ class InvalidExpression(InvalidInput):
         super().__init__("\n".join(m.render(text) for m in mistakes), mistakes=mistakes)
 
 
+class InvalidTemplate(InvalidInput):
+    """Text of a template does not parse or check; ``mistakes`` carry spans into ``text``."""
+
+    code = "invalid_template"
+
+    def __init__(self, text: str, mistakes: tuple[Mistake, ...]) -> None:
+        self.text = text
+        super().__init__("\n".join(m.render(text) for m in mistakes), mistakes=mistakes)
+
+
+class RenderFailed(InvalidInput):
+    """A template cannot be rendered for this person: it is over a limit, or a value is missing that it may not do without."""
+
+    code = "render_failed"
+
+
 class NotFound(TailorbirdError):
     """What was named does not exist; the message says what was looked for and how to list what exists."""
 
@@ -200,6 +222,13 @@ class TooLarge(TailorbirdError):
 
     code = "too_large"
     status = 413
+
+
+class NotInstalled(TailorbirdError):
+    """A part that is installed on wish is not there; the hint is the command that installs it."""
+
+    code = "not_installed"
+    status = 501
 
 
 class Unavailable(TailorbirdError):

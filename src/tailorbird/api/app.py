@@ -23,7 +23,7 @@ from tailorbird.api.guard import Guard
 from tailorbird.api.idempotency import Replies
 from tailorbird.api.logs import Log, fault, open_log
 from tailorbird.api.metrics import Metrics
-from tailorbird.api.routes import actions, definitions, enrichment, keys, narrative, people, questions, segments, system
+from tailorbird.api.routes import actions, content, definitions, enrichment, keys, narrative, people, questions, segments, system
 from tailorbird.api.security import Keyring
 from tailorbird.engine import Engine
 from tailorbird.errors import TailorbirdError
@@ -80,6 +80,7 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
     app.include_router(questions.router(engine))
     app.include_router(narrative.router(engine))
     app.include_router(definitions.router(engine))
+    app.include_router(content.router(engine))
     app.include_router(actions.router(engine))
     app.include_router(enrichment.router(engine))
     app.include_router(keys.router(engine, keyring))

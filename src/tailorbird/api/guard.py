@@ -15,6 +15,7 @@ Headers = list[tuple[bytes, bytes]]
 _OPEN: Final = frozenset({"/", "/health", "/docs", "/openapi.json"})
 _READING_POSTS: Final = (
     "/api/v1/evaluate", "/api/v1/definitions/check", "/api/v1/definitions/preview", "/api/v1/tone", "/api/v1/enrichment/cost",
+    "/api/v1/render",
 )  # fmt: skip
 _INTAKE: Final = "/api/v1/events"
 
@@ -31,7 +32,7 @@ def scope_of(method: str, path: str) -> str | None:
         return "ingest"
     if path == "/api/v1/keys" or path.startswith("/api/v1/keys/"):
         return "admin"
-    if method in ("GET", "HEAD", "OPTIONS") or path in _READING_POSTS:
+    if method in ("GET", "HEAD", "OPTIONS") or path in _READING_POSTS or path.startswith("/api/v1/templates/"):
         return "read"
     if method == "DELETE" and path.startswith("/api/v1/profiles/") and path.count("/") == 4:
         return "admin"  # erasing a person

@@ -14,7 +14,9 @@ from tailorbird.core.definition import Kind, Status
 __all__ = ["add_to"]
 
 PATH = Annotated[Path, typer.Argument(help="A YAML or JSON file, or a folder of them.", exists=True)]
-KIND = Annotated[str, typer.Argument(help="segment, feature, feature_view, attribute, subscription, gate or merge_rule.")]
+KIND = Annotated[
+    str, typer.Argument(help="segment, feature, feature_view, attribute, subscription, gate, merge_rule or template.")
+]
 NAME = Annotated[str, typer.Argument(help="Its name.")]
 OF_KIND = Annotated[Kind | None, typer.Option("--kind", help="Only of this kind.")]
 WITH_STATUS = Annotated[Status | None, typer.Option("--status", help="Only with this status.")]

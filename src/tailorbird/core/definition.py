@@ -22,6 +22,7 @@ class Kind(StrEnum):
     GATE = "gate"  # spec: channel, purpose?, cap?: {count, per}, quiet_hours?: {from, to, timezone?}
     MERGE_RULE = "merge_rule"  # spec: see profiles
     ENRICHMENT = "enrichment"  # spec: providers: [{provider, when?, take?, …}], if_unverified?, again_after?, prefer?
+    TEMPLATE = "template"  # spec: type, language?, subject?, preheader?, html? | mjml?, text?, body?, variants?, … see content
 
 
 class Status(StrEnum):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Self
 
+from tailorbird.content.names import Known
+from tailorbird.content.spec import mentions
 from tailorbird.core.definition import Definition, Kind
 from tailorbird.core.event import MEMBER_ADDED, MEMBER_REMOVED, Json
 from tailorbird.definitions.files import EXPRESSIONS, invalid
@@ -57,6 +59,7 @@ class Catalog:
         self.subscriptions = self._of(Kind.SUBSCRIPTION)
         self.gates = self._of(Kind.GATE)
         self.merge_rule = next(iter(self._of(Kind.MERGE_RULE)), None)
+        self.templates = {item.name: item for item in self._of(Kind.TEMPLATE)}
 
     @classmethod
     def build(cls, definitions: Iterable[Definition], *, lenient: bool = False) -> Self:
@@ -73,9 +76,19 @@ class Catalog:
         return catalog
 
     @classmethod
-    def probe(cls, definitions: Mapping[Key, Definition], broken: frozenset[Key]) -> Self:
-        """Return a lenient catalog in which the ``broken`` ones are taken to be right, so that only the others are judged."""
-        return cls(definitions, _Outline(definitions, broken))
+    def probe(cls, definitions: Mapping[Key, Definition], broken: frozenset[Key], judged: Iterable[Key] = ()) -> Self:
+        """Return a lenient catalog in which the ``broken`` ones are taken to be right, so that only the others are judged.
+
+        Templates are read only when they are ``judged``: reading Liquid takes long to load, and what refers to what is known
+        without it.
+        """
+        outline = _Outline(definitions, broken)
+        outline.judge_templates(judged)
+        return cls(definitions, outline)
+
+    def known(self) -> Known:
+        """Return what a template may name."""
+        return _known(self.definitions, self.features)
 
     def report(self, places: Mapping[Key, Mapping[str, Place]] | None = None, *, known: frozenset[Key] = frozenset()) -> Report:
         """Return the faults as mistakes for people; ``places`` says where the fields of definitions stand in files.
@@ -118,6 +131,12 @@ def _views(definitions: Mapping[Key, Definition], features: Mapping[str, tuple[N
         elif kind == Kind.FEATURE and item.spec.get("view"):
             views.setdefault(item.spec["view"], []).append(name)
     return {name: tuple(dict.fromkeys(n for n in names if n in features)) for name, names in sorted(views.items())}
+
+
+def _known(definitions: Mapping[Key, Definition], features: Iterable[str], also: Iterable[Key] = ()) -> Known:
+    names = {kind: [name for other, name in definitions if other == kind] for kind in (Kind.ATTRIBUTE, Kind.TEMPLATE)}
+    faulty = [name for kind, name in also if kind == Kind.FEATURE]  # what is wrong with them is their own mistake
+    return Known(frozenset(names[Kind.ATTRIBUTE]), frozenset([*features, *faulty]), (), frozenset(names[Kind.TEMPLATE]))
 
 
 class _Outline:
@@ -169,7 +188,27 @@ class _Outline:
         features: Iterable[str] = spec.get("features", ()) if key[0] == Kind.FEATURE_VIEW else ()
         if key in self.surface:
             segments, features, *_ = references(self.surface[key])
+        elif key[0] == Kind.TEMPLATE:
+            return frozenset(self._mentioned(spec))
         return frozenset({*((str(Kind.SEGMENT), n) for n in segments), *((str(Kind.FEATURE), n) for n in features)})
+
+    def _mentioned(self, spec: Mapping[str, Json]) -> Iterator[Key]:
+        features, attributes, templates = mentions(spec)
+        yield from (key for key in ((str(Kind.FEATURE), name) for name in features) if key in self.definitions)
+        yield from (key for key in ((str(Kind.TEMPLATE), name) for name in templates) if key in self.definitions)
+        for kind, name in self.definitions:
+            if kind == Kind.ATTRIBUTE and any(f"{other}.".startswith(f"{name}.") for other in attributes):
+                yield kind, name
+
+    def judge_templates(self, judged: Iterable[Key]) -> None:
+        """Read these templates, and note what is wrong with their texts."""
+        for key in sorted(key for key in judged if key[0] == Kind.TEMPLATE and key in self.definitions):
+            from tailorbird.content import check  # it loads python-liquid, which nothing else here may need
+
+            known = _known(self.definitions, self.features, self.definitions)
+            for field, text, mistakes in check.check_definition(key[1], self.definitions[key].spec, known):
+                self.faults.append(Fault(key, field, mistakes, text))
+                self.broken.add(key)
 
     def _order(self) -> list[Key]:
         while True:

@@ -10,6 +10,8 @@ from typing import Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from tailorbird.content.limits import MAX_SOURCE
+from tailorbird.content.spec import NETWORKS, check_template
 from tailorbird.core.definition import Kind
 from tailorbird.core.event import Json, is_name
 from tailorbird.definitions.source import MAX_MISTAKES, Place, Report, Tree, plain
@@ -79,7 +81,22 @@ def read_fields(kind: Kind, items: Mapping[str, Tree], about: str, place: Place,
         for item in check_merge_rule(spec):  # what such a rule may say is known where it is carried out
             field = items.get(item.where.partition(".")[0])
             report.add(item.code, f"{about}, {item.where}: {item.message}", field.place if field else place, item.hint)
+    elif kind == Kind.TEMPLATE:
+        for item in check_template(spec):
+            found = _inside(items, item.where) or place
+            report.add(item.code, f"{about}, {item.where}: {item.message}", found, item.hint)
     return spec
+
+
+def _inside(items: Mapping[str, Tree], where: str) -> Place | None:
+    """Return where the field at a path such as ``variants.fr.subject`` stands, or the nearest one around it."""
+    place: Place | None = None
+    inside: object = items
+    for name in where.split("."):
+        if not isinstance(inside, Mapping) or name not in inside:
+            break
+        place, inside = inside[name].place, inside[name].value
+    return place
 
 
 def _read_table(
@@ -301,6 +318,43 @@ _LINK: Final = (
     Field("concurrency", _integer(1, 100), "calls at once"),
 )  # fmt: skip
 
+
+def _source(tree: Tree, about: str, report: Report) -> Json:
+    """Read a text of a template as it stands; only what ends it is left out."""
+    if isinstance(tree.value, str) and len(tree.value) <= MAX_SOURCE and "\x00" not in tree.value:
+        return tree.value.rstrip()
+    _wrong(tree, about, f"text of at most {MAX_SOURCE} characters", report)
+    return None
+
+
+def _mapping_of(key: re.Pattern[str], wanted: str, read: Read) -> Read:
+    def read_mapping(tree: Tree, about: str, report: Report) -> Json:
+        if not isinstance(tree.value, dict) or len(tree.value) > 200:
+            _wrong(tree, about, f"a mapping of {wanted}", report)
+            return None
+        for name, item in tree.value.items():
+            if not key.match(name):
+                report.add("invalid_name", f"{about}: {name!r:.60} is not {wanted}", item.place)
+        return {name: read(item, f"{about}.{name}", report) for name, item in tree.value.items()}
+
+    return read_mapping
+
+
+def _optional(read: Read) -> Read:
+    return lambda tree, about, report: {} if tree.value is None else read(tree, about, report)
+
+
+def _value(tree: Tree, about: str, report: Report) -> Json:
+    if isinstance(tree.value, str | int | float | bool):
+        return tree.value
+    _wrong(tree, about, "text, a number, true or false", report)
+    return None
+
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
+_PATH: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,199}\Z")
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}\Z")
+_TONGUE: Final = _pattern(_LANGUAGE, "a language such as en or pt-BR")
 _NAMES: Final = _pattern(NAME, "a name (lower-case letters, digits, _ and -)")
 _ABOUT: Final = Field("description", _text, "what it is for, in a sentence")
 
@@ -362,6 +416,29 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
         Field("if_unverified", _choice("assume_valid", "unknown"), "what an address counts as that no verifier could judge"),
         Field("again_after", _duration, "how long nobody is asked about the same person again; 90d when left out"),
         Field("prefer", _preferences, "for an attribute, the providers whose word counts for more, best first"),
+    ),
+    Kind.TEMPLATE: (
+        Field("type", _choice("email", "sms", "social", "plain"), "what it becomes", required=True),
+        Field("language", _TONGUE, "the language of the texts at the top; en when left out"),
+        Field("subject", _source, "an e-mail's subject"),
+        Field("preheader", _source, "what mail programs show beside the subject"),
+        Field("html", _source, "HTML; its styles go into its elements"),
+        Field("mjml", _source, "MJML, which becomes HTML"),
+        Field("text", _source, "the text beside the HTML; made from it when left out"),
+        Field("body", _source, "the text of a message, a post or a piece"),
+        Field("variants", _mapping_of(re.compile(r".{1,80}\Z"), "variants", _table_of(
+            Field("subject", _source, "the subject"), Field("preheader", _source, "the preheader"), Field("html", _source, "HTML"),
+            Field("mjml", _source, "MJML"), Field("text", _source, "text"), Field("body", _source, "the text"),
+        )), "the texts in other languages and styles: fr, formal, fr/formal"),
+        Field("fallback", _list_of(_TONGUE, least=1, most=20), "languages to try, in order, when there is nothing in a person's own"),
+        Field("missing", _choice("default", "skip", "fail"), "what a missing value does: default (when left out), skip or fail"),
+        Field("defaults", _mapping_of(_PATH, "names of variables", _value), "what stands in for missing values, by variable"),
+        Field("variables", _mapping_of(_VARIABLE, "names of variables", _optional(_table_of(
+            Field("default", _value, "what stands in for it"), Field("description", _text, "what it is"),
+        ))), "what the caller gives, by name"),
+        Field("network", _choice(*NETWORKS), "the network a post is for, which limits its length"),
+        Field("max_segments", _integer(1, 20), "how many segments a text message may take"),
+        Field("restyle", _flag, "false: the word lists for formal and casual style leave it alone"),
         _ABOUT,
     ),
 }  # fmt: skip

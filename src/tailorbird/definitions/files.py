@@ -185,9 +185,17 @@ def _document(tree: Tree, report: Report) -> Document | None:
         report.add("missing_field", f"segment {name} has {told}", tree.place, "Give a condition (when: …) or members: manual.")
     if name is None:
         return None
-    places = {key: item.place for key, item in items.items()}
+    places = dict(_places(items))
     return Document(kind, name, spec, tree.place, places, broken=report.total > before,
                     draft=draft is not None and draft.value is True)  # fmt: skip
+
+
+def _places(items: Mapping[str, Tree], path: str = "") -> Iterator[tuple[str, Place]]:
+    """Yield where each field stands, those inside mappings by a path such as ``variants.fr.subject``."""
+    for key, item in items.items():
+        yield f"{path}{key}", item.place
+        if isinstance(item.value, dict):
+            yield from _places(item.value, f"{path}{key}.")
 
 
 def _kind(tree: Tree | None, place: Place, report: Report) -> Kind | None:

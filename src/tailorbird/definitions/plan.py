@@ -169,7 +169,7 @@ def _judge(
     drafts = {(str(item.kind), item.name) for item in documents if item.draft}
     # what was faulty before and is not touched now is nobody's mistake today
     known = frozenset(fault.key for fault in Catalog.build(active.values(), lenient=True).faults) - set(wanted)
-    probe = Catalog.probe({**active, **wanted}, broken)
+    probe = Catalog.probe({**active, **wanted}, broken, wanted)
     told = probe.report(places, known=known)
     faulty = {fault.key for fault in probe.faults} - known
     if faulty and not faulty & set(wanted) and not report.mistakes:
@@ -177,7 +177,7 @@ def _judge(
     report.add_all(told)
     if drafts and not report.mistakes:
         live = {**active, **{key: item for key, item in wanted.items() if key not in drafts}}
-        report.add_all(Catalog.probe(live, frozenset()).report(places, known=known))
+        report.add_all(Catalog.probe(live, frozenset(), wanted).report(places, known=known))
 
 
 def _conflict(catalog: Catalog, keys: Iterable[Key], known: frozenset[Key]) -> None:

@@ -21,6 +21,7 @@ from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
 from tailorbird.engine import asking, authoring, importing, people, resuming, simulate
+from tailorbird.engine.content import Content
 from tailorbird.engine.credits import Credits
 from tailorbird.engine.enriching import Enriching, open_providers
 from tailorbird.engine.parts import Parts
@@ -87,6 +88,7 @@ class Engine:
         self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings, Work(store))
         self._reader = Reader(self.parts)
         self.enrichment = Enriching(self.parts, credits)
+        self.content = Content(self.parts)
         resuming.resume(self.parts)
 
     # ---- life
