@@ -21,6 +21,8 @@ class Kind(StrEnum):
     SUBSCRIPTION = "subscription"  # spec: events: [types], url, secret_env?, segments?: [names]
     GATE = "gate"  # spec: channel, purpose?, cap?: {count, per}, quiet_hours?: {from, to, timezone?}
     MERGE_RULE = "merge_rule"  # spec: see profiles
+    LIFECYCLE = "lifecycle"  # spec: stages: [{name, when?, from_anywhere?, terminal?}]; what people go through
+    PIPELINE = "pipeline"  # spec: stages: [{name, probability}]; what deals go through
 
 
 class Status(StrEnum):

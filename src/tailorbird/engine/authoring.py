@@ -12,6 +12,7 @@ from tailorbird.core.ids import digest
 from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied, Plan
+from tailorbird.engine import staging
 from tailorbird.engine.parts import Parts
 from tailorbird.errors import Unavailable
 from tailorbird.ports import Store, Unit
@@ -43,6 +44,9 @@ def carry_out(parts: Parts, planned: Callable[[], Plan]) -> Applied:
         loop.fire(now)
         before = store.last_seq()
         made = planned()
+        moves = made.before.lifecycle != made.catalog.lifecycle
+        if moves:
+            staging.begin(store)
         if not made:
             return lifecycle.execute(made, store, store.batch(), now)
         try:
@@ -52,6 +56,8 @@ def carry_out(parts: Parts, planned: Callable[[], Plan]) -> Applied:
             loop.last = max(loop.last, now)
             loop.refresh()
         _follow_up(parts, before, now)
+        if moves:
+            staging.settle(parts, now)
         return done
 
 
@@ -79,6 +85,7 @@ def recompute(parts: Parts, now: int) -> None:
     write_members(store, compute_members(batch, catalog.conditions, now), catalog.versions, now)
     arm_timers(store, batch, catalog.conditions, now)
     lifecycle.refresh(store, catalog.conditions, now)
+    staging.settle(parts, now)
 
 
 def tell(store: Store, done: Applied, now: int) -> None:

@@ -17,7 +17,7 @@ from tailorbird.core.event import PROFILE_UPDATED, Event, Json
 from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
-from tailorbird.engine import asking, authoring, people, simulate
+from tailorbird.engine import asking, authoring, people, simulate, staging
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
 from tailorbird.engine.views import (
@@ -80,6 +80,7 @@ class Engine:
             authoring.recompute(self.parts, self.now())
             settled(store)
             self.loop.refresh()
+        staging.resume(self.parts)
 
     # ---- life
 
@@ -325,7 +326,7 @@ class Engine:
         """Import a file of contacts set-based and bring memberships up to date."""
         from tailorbird.runtime.imports import import_contacts
 
-        return self._import(import_contacts, path, mapping, options)
+        return self._import(import_contacts, path, mapping, {**options, "lifecycle": self.loop.catalog.lifecycle})
 
     def replay(self, url: str) -> Engine:
         """Replay the log of external events and definitions into an empty store and return it open."""

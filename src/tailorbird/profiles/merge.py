@@ -17,6 +17,7 @@ from tailorbird.core.profile import Profile
 from tailorbird.errors import Conflict, NotFound
 from tailorbird.ports import Merge, Store, Unit
 from tailorbird.profiles.fold import FACT_TYPES, refold
+from tailorbird.profiles.lifecycle import STATUS
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule
 
 __all__ = ["Undo", "apart", "build_merge", "build_unmerge", "check_merge", "join", "plan_undo", "root"]
@@ -92,10 +93,14 @@ def join(
         reason=reason,
     )
     told: dict[str, Json] = {"merge": merge.id, "winner": winner.id, "loser": loser.id, "rule": rule.name, "reason": reason}
+    stages = [profile.attributes.get(STATUS) for profile in (winner, loser)]
+    if any(stages):
+        told["stages"] = stages
     events = [_event(winner.key, MERGED, f"{_OWN}{merge.id}.merged", told, at=at, cause=cause)]
     joined = _refolded(winner, facts, declared)
     if rule.attributes == "winner":
-        own = {n: v for n, v in winner.attributes.items() if n in loser.attributes and joined.attributes.get(n) != v}
+        ours = {name: value for name, value in winner.attributes.items() if name in loser.attributes and name != STATUS}
+        own = {name: value for name, value in ours.items() if joined.attributes.get(name) != value}
         if own:
             events.append(
                 _event(winner.key, PROFILE_UPDATED, f"{_OWN}{merge.id}.attributes", {"attributes": own}, at=at, cause=cause)

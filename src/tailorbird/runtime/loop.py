@@ -22,6 +22,7 @@ from tailorbird.expr.incremental import NEVER, Program
 from tailorbird.ports import Store, Unit
 from tailorbird.profiles.attributes import coerce_attributes
 from tailorbird.profiles.drafts import Draft
+from tailorbird.profiles.lifecycle import STATUS
 from tailorbird.profiles.merge import build_unmerge, check_merge
 from tailorbird.profiles.normalise import normalise_all
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule, parse_merge_rule
@@ -144,7 +145,7 @@ class Loop:
         active = store.definitions(status=Status.ACTIVE)
         effects, catalog = self.effects, Catalog.build(active, lenient=True)
         effects.catalog = catalog
-        effects.program = Program(catalog.conditions, {name: node for name, (node, _) in catalog.features.items()})
+        effects.program = Program(catalog.watched, {name: node for name, (node, _) in catalog.features.items()})
         effects.declared = {d.name: str(d.spec.get("type")) for d in active if d.kind == Kind.ATTRIBUTE}
         effects.reactors = Reactors(catalog.subscriptions, self._extra)
         found = catalog.merge_rule
@@ -302,9 +303,11 @@ class Loop:
         group.known.add(id_)
         turn.ids.add(id_)
         data = incoming.data
-        declared = self.effects.declared
-        if declared and incoming.type == PROFILE_UPDATED:
-            data = {**data, "attributes": coerce_attributes(data["attributes"], declared)[0]}
+        if incoming.type == PROFILE_UPDATED:
+            if declared := self.effects.declared:
+                data = {**data, "attributes": coerce_attributes(data["attributes"], declared)[0]}
+            if STATUS in data["attributes"]:
+                data = self.effects.stages.given(entry, data)
         at = incoming.at
         now = turn.now
         self.effects.seq += 1
