@@ -51,7 +51,9 @@ def stage_needs(definition: Definition) -> tuple[frozenset[str], frozenset[str]]
     return frozenset(segments), frozenset(features)
 
 
-def build_lifecycle(chosen: Definition | None, schema: Schema) -> tuple[Lifecycle | None, list[tuple[str, tuple[Mistake, ...], str]]]:
+def build_lifecycle(
+    chosen: Definition | None, schema: Schema
+) -> tuple[Lifecycle | None, list[tuple[str, tuple[Mistake, ...], str]]]:
     """Return the life cycle with its conditions resolved, and (stage, mistakes, text) for each condition that is wrong.
 
     A stage whose condition is wrong stays, without it: nobody comes to it by itself.

@@ -16,12 +16,13 @@ from tailorbird.engine import staging
 from tailorbird.engine.parts import Parts
 from tailorbird.errors import Unavailable
 from tailorbird.ports import Store, Unit
+from tailorbird.profiles.records import RECORD_TYPES, records_of
 from tailorbird.runtime.ingest import OWN_IDS
 from tailorbird.runtime.replay import ACTIVATED, ARCHIVED
 from tailorbird.segments.backfill import arm_timers, compute_members, write_members
 from tailorbird.segments.preview import Preview
 
-__all__ = ["apply", "carry_out", "check", "mend_log", "previews", "recompute"]
+__all__ = ["apply", "carry_out", "check", "mend_log", "previews", "rebuild_records", "recompute"]
 
 
 def apply(parts: Parts, what: What, *, activate: bool) -> Applied:
@@ -78,14 +79,27 @@ def previews(parts: Parts, what: What, *, sample: int) -> list[Preview]:
     return list(lifecycle.preview(lifecycle.plan(store, what, now), store, store.batch(), now, sample=sample))
 
 
-def recompute(parts: Parts, now: int) -> None:
-    """Bring all memberships and timers up to date set-based, after histories changed behind the loop's back."""
+def recompute(parts: Parts, now: int, *, since: int = 0) -> None:
+    """Bring everything derived up to date set-based, after histories changed behind the loop's back.
+
+    ``since`` is the number of the last event before they did.
+    """
     store, catalog = parts.store, parts.loop.catalog
     batch = store.batch()
     write_members(store, compute_members(batch, catalog.conditions, now), catalog.versions, now)
     arm_timers(store, batch, catalog.conditions, now)
     lifecycle.refresh(store, catalog.conditions, now)
+    rebuild_records(store, since)
     staging.settle(parts, now)
+
+
+def rebuild_records(store: Store, since: int) -> None:
+    """Fold the notes, tasks and deals of everybody who has news of them numbered above ``since``."""
+    keys = store.told_of(RECORD_TYPES, since)
+    for start in range(0, len(keys), 1_000):
+        some = keys[start : start + 1_000]
+        histories = store.history(some, RECORD_TYPES)
+        store.replace_records(some, [row for key in some for row in records_of(key, histories.get(key, ()))])
 
 
 def tell(store: Store, done: Applied, now: int) -> None:

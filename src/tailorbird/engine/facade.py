@@ -18,6 +18,7 @@ from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
 from tailorbird.engine import asking, authoring, people, simulate, staging
+from tailorbird.engine.contacts import Contacts
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
 from tailorbird.engine.views import (
@@ -76,6 +77,7 @@ class Engine:
         self._guarded: tuple[object, Gate] | None = None
         self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings)
         self._reader = asking.Reader(self.parts)
+        self.contacts = Contacts(self.parts)
         if unsettled(store):  # an import was interrupted before memberships had followed
             authoring.recompute(self.parts, self.now())
             settled(store)
@@ -344,12 +346,13 @@ class Engine:
         with self.loop.exclusive():
             now = self.now()
             self.loop.fire(now)
+            before = self.store.last_seq()
             try:
                 report: Report = load(
                     self.store, path, mapping, now=now, region=self.parts.region, rule=self.loop.rule, **options
                 )
                 if report.touched:
-                    authoring.recompute(self.parts, now)
+                    authoring.recompute(self.parts, now, since=before)
                     settled(self.store)
             finally:
                 self.loop.last = max(self.loop.last, now)

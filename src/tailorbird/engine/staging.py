@@ -40,4 +40,3 @@ def settle(parts: Parts, now: int) -> None:
         parts.loop.look_again(keys, now, why="activation")
     if store.get_meta(_OPEN):
         store.set_meta(_OPEN, "")
-

@@ -214,7 +214,9 @@ def check_lifecycle(spec: Mapping[str, Json]) -> list[Mistake]:
     ]  # fmt: skip
     ordinary = [stage for stage in stages if not stage.get("from_anywhere")]
     if stages and not ordinary:
-        mistakes.append(Mistake("missing_field", "every stage is from_anywhere", "name the stage people begin in", where="stages"))
+        mistakes.append(
+            Mistake("missing_field", "every stage is from_anywhere", "name the stage people begin in", where="stages")
+        )
     elif ordinary and ordinary[0].get("when"):
         hint = "Leave out its condition, or put a stage before it."
         mistakes.append(Mistake("invalid_value", "the first stage has a condition; everybody begins in it", hint, where="stages"))

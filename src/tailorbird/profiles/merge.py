@@ -18,6 +18,7 @@ from tailorbird.errors import Conflict, NotFound
 from tailorbird.ports import Merge, Store, Unit
 from tailorbird.profiles.fold import FACT_TYPES, refold
 from tailorbird.profiles.lifecycle import STATUS
+from tailorbird.profiles.records import RECORD_TYPES, records_of
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule
 
 __all__ = ["Undo", "apart", "build_merge", "build_unmerge", "check_merge", "join", "plan_undo", "root"]
@@ -152,7 +153,7 @@ def build_merge(
     """
     profiles = store.profiles([winner, loser])
     one, other = _get(profiles, winner), _get(profiles, loser)
-    facts = [event for events in store.history([winner, loser], FACT_TYPES).values() for event in events]
+    facts = [event for events in store.history([winner, loser], FACT_TYPES | RECORD_TYPES).values() for event in events]
     merge, joined, gone, events = join(one, other, facts, at=at, cause=cause, reason=reason, rule=rule, declared=declared)
     events = _numbered(events, seq)
     if len(events) > 1:
@@ -160,6 +161,7 @@ def build_merge(
     unit = Unit()
     unit.merges.append(merge)
     unit.profiles = {winner: joined, loser: gone}
+    unit.records = records_of(winner, facts)
     unit.events = events
     unit.timers[winner, SEGMENTS] = at
     return unit
@@ -181,13 +183,14 @@ def build_unmerge(
             f"the merge {merge_id} cannot be undone: one of the profiles was erased.", hint="What is erased is gone for good."
         )
     holder, loser = profiles[undo.holder], profiles[undo.loser]
-    facts = store.history([undo.holder], FACT_TYPES).get(undo.holder, [])
+    facts = store.history([undo.holder], FACT_TYPES | RECORD_TYPES).get(undo.holder, [])
     back = [event for event in facts if event.origin in undo.origins]
     stay = [event for event in facts if event.origin not in undo.origins]
     told: dict[str, Json] = {"merge": merge_id, "winner": holder.id, "loser": loser.id}
     unit = Unit()
     unit.merges.append(msgspec.structs.replace(undo.merge, undone_at=at))
     unit.profiles = {undo.holder: _refolded(holder, stay, declared), undo.loser: _refolded(loser, back, declared)}
+    unit.records = [*records_of(undo.holder, stay), *records_of(undo.loser, back)]
     unit.events = _numbered(
         [
             _event(undo.holder, UNMERGED, f"{_OWN}{merge_id}.unmerged", told, at=at, cause=cause),

@@ -16,6 +16,7 @@ from tailorbird.expr.incremental import NEVER, Change, Program
 from tailorbird.ports import Membership, Store
 from tailorbird.profiles.fold import FACT_TYPES, fold, refold
 from tailorbird.profiles.lifecycle import HIDDEN, SOURCE
+from tailorbird.profiles.records import RECORD_TYPES, record_key, records_of
 from tailorbird.runtime.cache import Cache, Entry
 from tailorbird.runtime.ingest import OWN_IDS
 from tailorbird.runtime.reactors import Reactors
@@ -113,6 +114,8 @@ class Effects:
             if not fold(entry.profile, event, self.declared):
                 refold(entry.profile, self.history(turn, entry, FACT_TYPES), self.declared)
             turn.changed[entry.profile.key] = entry
+        elif type_ in RECORD_TYPES and (only := record_key(event)) is not None:
+            turn.unit.records += records_of(entry.profile.key, self.history(turn, entry, RECORD_TYPES), only=only)
         state = entry.state
         if state is not None and type_ in self.program.types and not self.program.fold(state, event):
             self.restart(entry, self.history(turn, entry, self.program.types))

@@ -22,10 +22,12 @@ from tailorbird.expr.incremental import NEVER, Program
 from tailorbird.ports import Store, Unit
 from tailorbird.profiles.attributes import coerce_attributes
 from tailorbird.profiles.drafts import Draft
+from tailorbird.profiles.engagements import REPLY_RECEIVED
 from tailorbird.profiles.lifecycle import STATUS
 from tailorbird.profiles.merge import build_unmerge, check_merge
 from tailorbird.profiles.normalise import normalise_all
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule, parse_merge_rule
+from tailorbird.profiles.sentiment import scored
 from tailorbird.runtime.cache import Cache
 from tailorbird.runtime.effects import Effects
 from tailorbird.runtime.ingest import Incoming, Receipt, check
@@ -308,6 +310,8 @@ class Loop:
                 data = {**data, "attributes": coerce_attributes(data["attributes"], declared)[0]}
             if STATUS in data["attributes"]:
                 data = self.effects.stages.given(entry, data)
+        elif incoming.type == REPLY_RECEIVED:
+            data = scored(data, entry.profile.attributes.get("language"))
         at = incoming.at
         now = turn.now
         self.effects.seq += 1

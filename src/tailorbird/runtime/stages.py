@@ -105,9 +105,7 @@ class Stages:
             data["passed"] = passed
         return self._event(turn, entry, cause, PROFILE_UPDATED, data, cause.origin)
 
-    def _event(
-        self, turn: Turn, entry: Entry, cause: Event | None, type_: str, data: dict[str, Json], origin: int = 0
-    ) -> Event:
+    def _event(self, turn: Turn, entry: Entry, cause: Event | None, type_: str, data: dict[str, Json], origin: int = 0) -> Event:
         """Return an event of the life cycle's own; its id follows from what brought it about.
 
         It has the origin of its cause, so that taking a merge back gives each person the stages that they came to.

@@ -130,6 +130,7 @@ class Database:
                 for statement in schema.UPGRADES[version]:
                     connection.exec_driver_sql(statement)
             if int(found) < schema.VERSION:
+                schema.metadata.create_all(connection, checkfirst=True)
                 changed = update(schema.meta).where(schema.meta.c.key == "schema")
                 connection.execute(changed.values(value=str(schema.VERSION)))
 
@@ -254,7 +255,7 @@ class Database:
         with self._lock:
             if self.postgres:
                 with self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                    connection.exec_driver_sql("VACUUM event, profile, identifier, outbox, reply")
+                    connection.exec_driver_sql("VACUUM event, profile, identifier, record, outbox, reply")
             else:
                 self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

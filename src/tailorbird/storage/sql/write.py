@@ -17,9 +17,9 @@ import msgspec
 from tailorbird.core.action import Action
 from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Event
 from tailorbird.core.profile import Profile
-from tailorbird.ports import Unit
+from tailorbird.ports import RecordRow, Unit
 
-__all__ = ["numbering", "write_flows", "write_unit"]
+__all__ = ["numbering", "write_flows", "write_records", "write_unit"]
 
 _FLOOR: Final = "SELECT coalesce(max(CAST(value AS bigint)), 0) FROM meta WHERE key = 'highest event'"
 _TAKEN: Final = "SELECT coalesce(max(seq), 0) FROM event"
@@ -82,6 +82,12 @@ _MERGES = _upsert(
     ("id", "text"), ("winner", "bigint"), ("loser", "bigint"), ("at", "bigint"), ("rule", "text"), ("reason", "text"),
     ("undone_at", "bigint"),
 )  # fmt: skip
+_RECORDS = _upsert(
+    "record", "profile, kind, id",
+    ("kind", "text"), ("id", "text"), ("profile", "bigint"), ("origin", "bigint"), ("status", "text"), ("stage", "text"),
+    ("assignee", "text"), ("due", "bigint"), ("amount", "double precision"), ("currency", "text"), ("at", "bigint"),
+    ("changed_at", "bigint"), ("data", "jsonb"),
+)  # fmt: skip
 _FLOWS = _Target("flow", (("segment", "text"), ("at", "bigint"), ("entered", "bigint"), ("exited", "bigint")))
 
 
@@ -105,6 +111,8 @@ def write_unit(raw: Any, unit: Unit, *, postgres: bool) -> None:
         put(raw, _ACTIONS, [_action_row(a) for a in {a.key: a for a in reversed(unit.actions)}.values()][::-1])
     if unit.updated_actions:
         put(raw, _UPDATED_ACTIONS, [_action_row(a) for a in {a.key: a for a in unit.updated_actions}.values()])
+    if unit.records:
+        write_records(raw, unit.records, postgres=postgres)
     if unit.merges:
         put(raw, _MERGES, [msgspec.structs.astuple(m) for m in {m.id: m for m in unit.merges}.values()])
 
@@ -128,6 +136,13 @@ def numbering(raw: Any, *, postgres: bool) -> Iterator[None]:
     yield
     if floor is not None:
         raw.execute("DELETE FROM event WHERE seq = ?", floor)
+
+
+def write_records(raw: Any, records: Sequence[RecordRow], *, postgres: bool) -> None:
+    """Insert or replace records; of several rows of one record the last counts."""
+    last = {(row.profile, row.kind, row.id): row for row in records}
+    rows = [(*row[:-1], _encoder.encode(row.data).decode()) for row in last.values()]
+    (_put_postgres if postgres else _put_sqlite)(raw, _RECORDS, rows)
 
 
 def write_flows(raw: Any, rows: Sequence[tuple[str, int, int, int]], *, postgres: bool) -> None:
