@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from secrets import token_hex
@@ -11,6 +12,18 @@ import msgspec
 
 from tailorbird.core.event import STAGE_CHANGED, Event, Json
 from tailorbird.core.profile import IdentifierKind, Profile
+from tailorbird.engine.contactviews import (
+    ContactPage,
+    ContactView,
+    DealPage,
+    DealView,
+    NoteView,
+    PipelineRow,
+    StageMove,
+    StageView,
+    TaskPage,
+    TaskView,
+)
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.people import accepted
 from tailorbird.engine.refs import find_profile, read_instant
@@ -25,131 +38,18 @@ from tailorbird.profiles.pipeline import Pipeline
 from tailorbird.profiles.records import DEAL, NOTE, TASK
 from tailorbird.runtime.ingest import Incoming, Receipt
 
-__all__ = [
-    "ContactPage", "ContactView", "Contacts", "DealPage", "DealView", "NoteView", "PipelineRow", "StageMove", "StageView",
-    "TaskPage", "TaskView",
-]  # fmt: skip
+__all__ = ["Contacts"]
 
+_UNFIT: Final = re.compile("[\x00\ud800-\udfff]")
 _TEXT: Final = 20_000
 _NAME: Final = 200
-_SHARED_MAIL: Final = frozenset(
+_MAIL: Final = (
     "gmail.com googlemail.com outlook.com hotmail.com live.com msn.com yahoo.com ymail.com icloud.com me.com mac.com aol.com "
     "gmx.de gmx.net gmx.at gmx.ch web.de t-online.de freenet.de proton.me protonmail.com pm.me mail.com mail.ru yandex.ru qq.com "
-    "163.com 126.com orange.fr free.fr laposte.net libero.it".split()
+    "163.com 126.com orange.fr free.fr laposte.net libero.it"
 )
+_SHARED_MAIL: Final = frozenset(_MAIL.split())
 """Domains whose addresses say nothing of where a person works."""
-
-
-class StageMove(msgspec.Struct, frozen=True, kw_only=True):
-    """One change of a stage: ``rule`` is when (a condition), given (a source), merge or hand; ``cause`` the event behind it."""
-
-    at: int
-    before: str | None
-    to: str
-    rule: str
-    reason: str
-    source: str
-    event: str
-    cause: str | None = None
-
-
-class StageView(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a contact stands in the life cycle. ``since`` is None for who never left the first stage.
-
-    ``stages`` are all there are, in their order; ``moves`` the changes so far, newest first.
-    """
-
-    profile: str
-    lifecycle: str
-    stage: str
-    since: int | None
-    stages: tuple[str, ...]
-    moves: tuple[StageMove, ...] = ()
-
-
-class NoteView(msgspec.Struct, frozen=True, kw_only=True):
-    """A note about a contact or a company."""
-
-    id: str
-    profile: str
-    text: str
-    by: str | None
-    at: int
-
-
-class TaskView(msgspec.Struct, frozen=True, kw_only=True):
-    """Work given to a person about a contact. ``status`` is open, done or cancelled; ``due`` in ms, None: any time."""
-
-    id: str
-    profile: str
-    title: str
-    status: str
-    assignee: str | None
-    due: int | None
-    at: int
-    changed_at: int
-    outcome: str | None = None
-
-
-class TaskPage(msgspec.Struct, frozen=True):
-    """Some tasks, those due first first; ``next`` is the cursor of those after, None at the end."""
-
-    tasks: tuple[TaskView, ...]
-    next: str | None = None
-
-
-class DealView(msgspec.Struct, frozen=True, kw_only=True):
-    """A deal. ``status`` is open, won or lost, ``probability`` that it is won (1 and 0 once that is known), ``due`` when it
-    is expected to close."""
-
-    id: str
-    profile: str
-    name: str
-    status: str
-    pipeline: str
-    stage: str | None
-    probability: float
-    amount: float | None
-    currency: str | None
-    due: int | None
-    at: int
-    changed_at: int
-    reason: str | None = None
-
-
-class DealPage(msgspec.Struct, frozen=True):
-    """Some deals, those expected to close first first; ``next`` is the cursor of those after, None at the end."""
-
-    deals: tuple[DealView, ...]
-    next: str | None = None
-
-
-class PipelineRow(msgspec.Struct, frozen=True, kw_only=True):
-    """All deals in one stage and one currency: how many, the sum of their amounts, and that weighted by the probability."""
-
-    stage: str
-    status: str
-    probability: float
-    currency: str | None
-    deals: int
-    amount: float
-    weighted: float
-
-
-class ContactView(msgspec.Struct, frozen=True, kw_only=True):
-    """A contact as a list shows them."""
-
-    id: str
-    name: str
-    title: str | None
-    stage: str
-
-
-class ContactPage(msgspec.Struct, frozen=True):
-    """Some contacts; ``next`` is the cursor of those after, None at the end."""
-
-    contacts: tuple[ContactView, ...]
-    next: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +175,7 @@ class Contacts:
             raise InvalidInput(f"{status!r:.40} is no status of a task.", hint="Known are: open, done, cancelled.")
         profile = None if ref is None else find_profile(self.parts.store, ref, region=self.parts.region).key
         rows = self.parts.store.records(
-            TASK, profile=profile, status=status, assignee=assignee, after=_place(after), limit=limit + 1,
+            TASK, profile=profile, status=status, assignee=None if assignee is None else _fit(assignee, "assignee"), after=_place(after), limit=limit + 1,
             due_before=None if due_before is None else read_instant(due_before, "due_before"),
         )  # fmt: skip
         names = self._public(rows[:limit])
@@ -325,7 +225,14 @@ class Contacts:
         if status not in (None, "open", "won", "lost"):
             raise InvalidInput(f"{status!r:.40} is no status of a deal.", hint="Known are: open, won, lost.")
         profile = None if ref is None else find_profile(self.parts.store, ref, region=self.parts.region).key
-        rows = self.parts.store.records(DEAL, profile=profile, status=status, stage=stage, after=_place(after), limit=limit + 1)
+        rows = self.parts.store.records(
+            DEAL,
+            profile=profile,
+            status=status,
+            stage=None if stage is None else _fit(stage, "stage"),
+            after=_place(after),
+            limit=limit + 1,
+        )
         names = self._public(rows[:limit])
         return DealPage(tuple(self._deal(row, names) for row in rows[:limit]), _next(rows, limit))
 
@@ -403,14 +310,14 @@ class Contacts:
             raise InvalidInput(f"{profile.id} is a {profile.kind}.", hint="Name a person.")
         return profile
 
-    def _take(self, *drafts: Draft) -> list[Receipt]:
+    def _take(self, *drafts: Draft | Incoming) -> list[Receipt]:
         return list(accepted(self.parts.loop.take(drafts, self.parts.now())))
 
     def _open(
         self, kind: str, type_: str, profile: Profile, data: dict[str, Json], source: str, *, id: str | None = None
     ) -> RecordRow:
         id_ = id or f"{kind[0]}_{token_hex(8)}"  # stands in the event, so replay gives it again
-        self._take(Draft(type=type_, data={kind: id_, **data}, profile=profile.id, source=source))
+        self._take(Incoming(type=type_, data={kind: id_, **data}, profile=profile.id, source=source))
         return self._record(kind, id_)
 
     def _end(self, kind: str, id_: str, type_: str, data: Mapping[str, Json], source: str) -> RecordRow:
@@ -419,11 +326,11 @@ class Contacts:
             raise Conflict(f"The {kind} {id_} is {row.status} already.", hint=f"Only an open {kind} can change.")
         said = {name: value for name, value in data.items() if value not in (None, "")}
         public = self.parts.store.profiles([row.profile])[row.profile].id
-        self._take(Draft(type=type_, data={kind: id_, **said}, profile=public, source=source))
+        self._take(Incoming(type=type_, data={kind: id_, **said}, profile=public, source=source))
         return self._record(kind, id_)
 
     def _record(self, kind: str, id_: str) -> RecordRow:
-        rows = self.parts.store.records(kind, id=id_, limit=2)
+        rows = [] if _UNFIT.search(id_) else self.parts.store.records(kind, id=id_, limit=2)
         if not rows:
             raise NotFound(f"There is no {kind} {id_!r:.80}.", hint=f"List what there is with: tailorbird contacts {kind}s")
         if len(rows) > 1:
@@ -490,7 +397,7 @@ def _fit(value: Any, name: str, *, least: int = 1, most: int = _NAME) -> str:
     """Return a text from a person, trimmed; raise ``InvalidInput`` where it is none, empty or too long."""
     text = value.strip() if isinstance(value, str) else None
     limit = _TEXT if name in ("text", "reason", "outcome") else most
-    if text is None or not least <= len(text) <= limit or "\x00" in text:
+    if text is None or not least <= len(text) <= limit or _UNFIT.search(text):
         raise InvalidInput(f"{name} must be text of {least} to {limit} characters.")
     return text
 
@@ -533,4 +440,4 @@ def _place(cursor: str | None) -> tuple[int, int, int, str] | None:
     parts = cursor.split("-", 3)
     if len(parts) < 4 or not all(part.isdigit() and len(part) < 19 for part in parts[:3]):
         raise InvalidInput(f"after {cursor!r:.60} is not a cursor.", hint="Use the value of next from the page before.")
-    return int(parts[0]), int(parts[1]), int(parts[2]), parts[3]
+    return int(parts[0]), int(parts[1]), int(parts[2]), _fit(parts[3], "after")

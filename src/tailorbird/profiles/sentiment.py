@@ -20,18 +20,20 @@ _MOST: Final = 5_000
 """How many characters of a reply are looked at."""
 _FIELDS: Final = ("text", "body", "content", "message")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
-_ENGLISH: Final = frozenset(
+_ENGLISH_WORDS: Final = (
     "the a an and or but not no is are was were be been i you he she it we they me my your our this that these those to of in "
     "for with on at from as by have has had do does did will would can could should please thanks thank yes so if what when how "
-    "i'm it's don't can't let's very just about".split()
+    "i'm it's don't can't let's very just about"
 )
-_OTHERS: Final = frozenset(
+_OTHER_WORDS: Final = (
     "der die das und oder aber nicht ist sind ich du er sie es wir ihr mein dein ein eine zu von mit auf für bitte danke ja nein "
     "le la les des et ou mais pas est sont je tu il elle nous vous mon votre un une de du pour avec sur merci oui non "
     "el los las y o pero es son yo usted nosotros mi su del para con por gracias si que lo "
     "il gli e ma non sono io noi mio suo di per con grazie che het een en niet ik jij wij van voor met op dank "
-    "os e mas não são eu nós meu seu do da para com por obrigado obrigada sim".split()
-) - {"me", "a", "no", "so", "on", "in", "is", "was", "as", "do"}
+    "os e mas não são eu nós meu seu do da para com por obrigado obrigada sim"
+)
+_ENGLISH: Final = frozenset(_ENGLISH_WORDS.split())
+_OTHERS: Final = frozenset(_OTHER_WORDS.split()) - {"me", "a", "no", "so", "on", "in", "is", "was", "as", "do"}
 
 
 class Sentiment(NamedTuple):

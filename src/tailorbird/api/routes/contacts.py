@@ -12,7 +12,7 @@ from tailorbird.api.answers import Page, reply
 from tailorbird.api.routes.people import Ref
 from tailorbird.api.shapes import Body, Limit, answers, cursor, instant
 from tailorbird.engine import Engine
-from tailorbird.engine.contacts import ContactView, DealView, NoteView, PipelineRow, StageView, TaskView
+from tailorbird.engine.contactviews import ContactView, DealView, NoteView, PipelineRow, StageView, TaskView
 from tailorbird.runtime.ingest import Receipt
 
 __all__ = ["router"]
