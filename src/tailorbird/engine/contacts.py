@@ -175,7 +175,7 @@ class Contacts:
             raise InvalidInput(f"{status!r:.40} is no status of a task.", hint="Known are: open, done, cancelled.")
         profile = None if ref is None else find_profile(self.parts.store, ref, region=self.parts.region).key
         rows = self.parts.store.records(
-            TASK, profile=profile, status=status, assignee=None if assignee is None else _fit(assignee, "assignee"), after=_place(after), limit=limit + 1,
+            TASK, profile=profile, status=status, assignee=_maybe(assignee, "assignee"), after=_place(after), limit=limit + 1,
             due_before=None if due_before is None else read_instant(due_before, "due_before"),
         )  # fmt: skip
         names = self._public(rows[:limit])
@@ -229,7 +229,7 @@ class Contacts:
             DEAL,
             profile=profile,
             status=status,
-            stage=None if stage is None else _fit(stage, "stage"),
+            stage=_maybe(stage, "stage"),
             after=_place(after),
             limit=limit + 1,
         )
@@ -400,6 +400,10 @@ def _fit(value: Any, name: str, *, least: int = 1, most: int = _NAME) -> str:
     if text is None or not least <= len(text) <= limit or _UNFIT.search(text):
         raise InvalidInput(f"{name} must be text of {least} to {limit} characters.")
     return text
+
+
+def _maybe(value: str | None, name: str) -> str | None:
+    return None if value is None else _fit(value, name)
 
 
 def _source(source: str) -> str:

@@ -5,17 +5,9 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
-    "ContactPage",
-    "ContactView",
-    "DealPage",
-    "DealView",
-    "NoteView",
-    "PipelineRow",
-    "StageMove",
-    "StageView",
-    "TaskPage",
+    "ContactPage", "ContactView", "DealPage", "DealView", "NoteView", "PipelineRow", "StageMove", "StageView", "TaskPage",
     "TaskView",
-]
+]  # fmt: skip
 
 
 class StageMove(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,7 +39,7 @@ class Engagement(Body):
     type: Annotated[Short, Field(examples=["reply_received"], description="An engagement type, or any event type")]
     at: When = None
     id: Annotated[str | None, Field(min_length=1, max_length=200)] = None
-    metadata: dict[str, Any] = {}
+    metadata: Annotated[dict[str, Any], Field(default_factory=dict)]
 
 
 class Note(Body):
@@ -94,7 +94,7 @@ class Company(Body):
     """Which company: left out, that of the contact's domain."""
 
     company: Short | None = None
-    attributes: dict[str, Any] = {}
+    attributes: Annotated[dict[str, Any], Field(default_factory=dict)]
 
 
 def router(engine: Engine) -> APIRouter:
