@@ -28,12 +28,13 @@ _ENGLISH_WORDS: Final = (
 _OTHER_WORDS: Final = (
     "der die das und oder aber nicht ist sind ich du er sie es wir ihr mein dein ein eine zu von mit auf für bitte danke ja nein "
     "le la les des et ou mais pas est sont je tu il elle nous vous mon votre un une de du pour avec sur merci oui non "
-    "el los las y o pero es son yo usted nosotros mi su del para con por gracias si que lo "
+    "el los las y o pero es son yo usted nosotros mi su del para con por gracias si que lo no me "
     "il gli e ma non sono io noi mio suo di per con grazie che het een en niet ik jij wij van voor met op dank "
     "os e mas não são eu nós meu seu do da para com por obrigado obrigada sim"
 )
-_ENGLISH: Final = frozenset(_ENGLISH_WORDS.split())
-_OTHERS: Final = frozenset(_OTHER_WORDS.split()) - {"me", "a", "no", "so", "on", "in", "is", "was", "as", "do"}
+# What is a word of English and of another language says nothing.
+_ENGLISH: Final = frozenset(_ENGLISH_WORDS.split()) - frozenset(_OTHER_WORDS.split())
+_OTHERS: Final = frozenset(_OTHER_WORDS.split()) - frozenset(_ENGLISH_WORDS.split())
 
 
 class Sentiment(NamedTuple):
