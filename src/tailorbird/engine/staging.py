@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tailorbird.engine.parts import Parts
+from tailorbird.expr.nodes import Held, Node, Now, Sequence, TimeSince, walk
 from tailorbird.ports import Store
 from tailorbird.segments.backfill import arm_timers
 
@@ -34,9 +35,14 @@ def settle(parts: Parts, now: int) -> None:
     if lifecycle is not None:
         batch = store.batch()
         found = batch.tables(lifecycle.movers(), now)
-        arm_timers(store, batch, lifecycle.conditions, now)
+        arm_timers(store, batch, {name: node for name, node in lifecycle.conditions.items() if _timed(node)}, now)
         parts.loop.refresh()
         keys = sorted({key for members in found.values() for key in members})
         parts.loop.look_again(keys, now, why="activation")
     if store.get_meta(_OPEN):
         store.set_meta(_OPEN, "")
+
+
+def _timed(condition: Node) -> bool:
+    """Return whether a condition may change without an event; what cannot spares a pass over everybody."""
+    return any(isinstance(part, Now | TimeSince | Held | Sequence) or getattr(part, "within", None) for part in walk(condition))
