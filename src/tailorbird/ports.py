@@ -20,8 +20,8 @@ from tailorbird.core.profile import Identifier, Profile
 from tailorbird.expr.nodes import Node
 
 __all__ = [
-    "Batch", "Connector", "IdentifierRow", "LanguageModel", "Lease", "ManyConnector", "Membership", "Merge", "NoAnswer", "Store",
-    "Timer", "Unit",
+    "Batch", "Connector", "IdentifierRow", "LanguageModel", "Lease", "ManyConnector", "Membership", "Merge", "NoAnswer",
+    "RecordRow", "Store", "Timer", "Unit",
 ]  # fmt: skip
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
@@ -52,6 +52,28 @@ class Timer(NamedTuple):
     profile: int
     key: str
     due: int
+
+
+class RecordRow(NamedTuple):
+    """A note, a task or a deal of a profile (``kind``, ``id``), as its events left it; a read model.
+
+    ``status`` is kept (notes), open, done, cancelled (tasks), open, won or lost (deals). ``due`` in ms; of a deal it is when
+    it is expected to close. ``at`` is when it came to be. ``data`` holds what has no column.
+    """
+
+    kind: str
+    id: str
+    profile: int
+    origin: int
+    status: str
+    stage: str | None
+    assignee: str | None
+    due: int | None
+    amount: float | None
+    currency: str | None
+    at: int
+    changed_at: int
+    data: dict[str, Json]
 
 
 class Merge(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +110,8 @@ class Unit:
     """
 
     __slots__ = (
-        "actions", "events", "identifiers", "left", "memberships", "merges", "profiles", "timers", "updated_actions",
+        "actions", "events", "identifiers", "left", "memberships", "merges", "profiles", "records", "timers",
+        "updated_actions",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -101,6 +124,7 @@ class Unit:
         self.actions: list[Action] = []
         self.updated_actions: list[Action] = []
         self.merges: list[Merge] = []
+        self.records: list[RecordRow] = []
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -290,6 +314,31 @@ class Store(Protocol):
     def next_due(self) -> int | None: ...
     def arm(self, key: str, dues: Iterable[tuple[int, int]]) -> None:
         """Set-based: (profile, due) pairs; a timer that is already earlier stays."""
+        ...
+
+    # notes, tasks and deals ----------------------------------------------------------------------------
+    def records(
+        self, kind: str, *, id: str | None = None, profile: int | None = None, status: str | None = None,
+        assignee: str | None = None, stage: str | None = None, due_before: int | None = None,
+        after: tuple[int, int, int, str] | None = None, limit: int = 50,
+    ) -> list[RecordRow]:  # fmt: skip
+        """Return records in the order of ``(due, at, profile, id)``, those without a due last, from ``after`` on."""
+        ...
+
+    def deal_totals(self) -> list[tuple[str | None, str, str | None, int, float]]:
+        """Return (stage, status, currency, how many, sum of amounts) of all deals."""
+        ...
+
+    def told_of(self, types: Iterable[str], after: int) -> list[int]:
+        """Return the profiles that have events of these types numbered above ``after``, ascending."""
+        ...
+
+    def replace_records(self, profiles: Sequence[int], rows: Sequence[RecordRow]) -> None:
+        """Make the rows all the records that these profiles have."""
+        ...
+
+    def contacts_of(self, company_id: str, *, after: int = 0, limit: int = 50) -> list[Profile]:
+        """Return people whose attribute ``company_id`` is this, by key."""
         ...
 
     # outbox ----------------------------------------------------------------------------------------------

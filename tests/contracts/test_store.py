@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from tailorbird.core.definition import Definition
 from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Event
 from tailorbird.core.profile import Identifier, Profile, Provenance
 from tailorbird.errors import InvalidInput, Unavailable
-from tailorbird.ports import IdentifierRow, Membership, Merge, Unit
+from tailorbird.ports import IdentifierRow, Membership, Merge, RecordRow, Unit
 from tailorbird.storage import open_store
 from tailorbird.storage.sql.store import SqlStore
 
@@ -478,3 +479,105 @@ def test_what_is_skipped_because_it_is_stored_is_not_counted_as_a_flow(store: Sq
     assert write(entered("a", first + 1), entered("b", first + 2, SEGMENT_EXITED)) == [(0, 1, 1)]
     assert write(entered("c", first + 3), entered("c", first + 4)) == [(0, 2, 1)]
     assert write(entered("a", 0), entered("d", 0), entered("d", 0)) == [(0, 3, 1)]
+
+
+def record(id: str, profile: int, **facts: Any) -> RecordRow:
+    known: dict[str, Any] = {
+        "kind": "task", "origin": profile, "status": "open", "stage": None, "assignee": None, "due": None, "amount": None,
+        "currency": None, "at": 5, "changed_at": 5, "data": {},
+    }  # fmt: skip
+    return RecordRow(id=id, profile=profile, **{**known, **facts})
+
+
+def write_records(store: SqlStore, *rows: RecordRow) -> None:
+    unit = Unit()
+    unit.records += rows
+    assert store.commit(unit)
+
+
+def test_records_come_back_as_they_went_in_and_the_last_word_counts(store: SqlStore) -> None:
+    given = record(
+        "é 1", 3, kind="deal", stage="s", assignee="ü", due=7, amount=1.5, currency="EUR", data={"a": {"b": [None, "字"]}}
+    )
+    write_records(store, record("é 1", 3, kind="deal"), given)
+    assert store.records("deal") == [given] and store.records("task") == []
+    write_records(store, given._replace(status="won", amount=None))
+    assert store.records("deal", id="é 1") == [given._replace(status="won", amount=None)]
+
+
+def test_records_are_in_the_order_they_are_due_and_page_without_gap_or_repeat(store: SqlStore) -> None:
+    rows = [record(f"r{n}", n % 3 + 1, due=[None, 40, 20, 20][n % 4], at=n % 5) for n in range(25)]
+    write_records(store, *rows)
+    whole = store.records("task", limit=100)
+    places = [(2**53 if row.due is None else row.due, row.at, row.profile, row.id) for row in whole]
+    assert places == sorted(places) and len(whole) == 25
+    seen: list[RecordRow] = []
+    after = None
+    while page := store.records("task", after=after, limit=4):
+        seen += page
+        last = page[-1]
+        after = (2**53 if last.due is None else last.due, last.at, last.profile, last.id)
+    assert seen == whole
+    assert {row.profile for row in store.records("task", profile=2, limit=100)} == {2}
+    assert {row.due for row in store.records("task", due_before=21, limit=100)} == {20}
+
+
+def test_deals_are_totalled_by_stage_and_currency(store: SqlStore) -> None:
+    deals = [
+        record("1", 1, kind="deal", stage="a", amount=1.5, currency="EUR"),
+        record("2", 2, kind="deal", stage="a", amount=2.0, currency="EUR"),
+        record("3", 2, kind="deal", stage="a"), record("4", 2, kind="deal", stage="b", status="won", amount=9.0, currency="USD"),
+        record("5", 2, kind="deal", stage="a", status="won", amount=1.0, currency="USD"),
+    ]  # fmt: skip
+    write_records(store, *deals)
+    assert store.deal_totals() == [("a", "open", None, 1, 0.0), ("a", "open", "EUR", 2, 3.5), (None, "won", "USD", 2, 10.0)]
+
+
+def test_records_are_replaced_dropped_with_a_merge_and_erased(store: SqlStore) -> None:
+    write(
+        store,
+        event(1, type="task.created"),
+        event(2, profile=2, type="note.added"),
+        event(3, profile=2, type="a"),
+        profiles=[person(1), person(2)],
+    )
+    write_records(store, record("1", 1), record("2", 2), record("3", 2, kind="note"))
+    assert store.told_of(("task.created", "note.added"), 0) == [1, 2] and store.told_of(("a", "note.added"), 2) == [2]
+    store.replace_records([2], [record("9", 2)])
+    assert [row.id for row in store.records("task")] == ["1", "9"] and store.records("note") == []
+    assert store.claim() in (True, False)
+    unit = Unit()
+    unit.records = [record("1", 1), record("9", 1, origin=2)]
+    assert store.rekey(unit, loser=2, winner=1)
+    assert [(row.id, row.profile) for row in store.records("task")] == [("1", 1), ("9", 1)]
+    back = Unit()
+    back.records = [record("9", 2)]
+    assert store.unrekey(back, winner=1, origins=[2], loser=2)
+    assert [(row.id, row.profile) for row in store.records("task")] == [("9", 2)]
+    store.forget(2)
+    assert store.records("task") == []
+
+
+def test_the_people_of_a_company_are_found_by_key(store: SqlStore) -> None:
+    there = [person(n, attributes={"company_id": "acme" if n % 2 else "other", "x": n}) for n in range(1, 8)]
+    there += [
+        person(8),
+        person(9, kind="company", attributes={"company_id": "acme"}),
+        person(10, attributes={"company_id": "acme"}, merged_into=1),
+    ]
+    write(store, profiles=there)
+    assert [p.key for p in store.contacts_of("acme", limit=3)] == [1, 3, 5]
+    assert [p.key for p in store.contacts_of("acme", after=5)] == [7]
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date(store: SqlStore, store_url: str) -> None:
+    write(store, event(1), profiles=[person(1, attributes={"company_id": "acme"})])
+    with store.database.writing() as connection:
+        for statement in ("DROP TABLE record", "DROP INDEX profile_company"):
+            connection.exec_driver_sql(statement)
+    store.set_meta("schema", "1")
+    again = open_store(store_url)
+    again.claim()
+    write_records(again, record("1", 1))
+    assert len(again.records("task")) == 1 and [p.key for p in again.contacts_of("acme")] == [1]
+    again.close()

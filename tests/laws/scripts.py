@@ -13,6 +13,7 @@ from tailorbird.core.profile import Profile
 from tailorbird.engine import Engine
 from tailorbird.errors import TailorbirdError
 from tailorbird.expr.evaluate import History, evaluate
+from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.ingest import Incoming, Receipt
 
 START = 1_700_000_000_000
@@ -41,7 +42,19 @@ CHANGES = [
     {"kind": "segment", "name": "cold", "when": "not did(order.placed, within 12h)"},
     {"kind": "segment", "name": "french", "when": 'country in ("FR", "BE")'},
     {"kind": "feature", "name": "spend", "value": "sum(order.placed.total, within 1d)"},
-]
+    {"kind": "segment", "name": "beginners", "when": 'status = "new"'},
+    {"kind": "segment", "name": "moved", "when": 'count(stage.changed, within 2d) >= 2 or held(status = "engaged", for 6h)'},
+    {"kind": "lifecycle", "name": "ours", "stages": [
+        {"name": "new"}, {"name": "engaged", "when": "count(page.viewed, within 5h) >= 2"},
+        {"name": "idle", "when": 'time_since(page.viewed) > 6h and member_of("french")'},
+        {"name": "converted", "when": "count(order.placed, within 2d) >= 2", "terminal": True},
+        {"name": "lost", "from_anywhere": True, "when": "time_since(page.viewed) > 3d"},
+    ]},
+    {"kind": "lifecycle", "name": "ours", "stages": [
+        {"name": "start"}, {"name": "engaged", "when": "did(page.viewed)"}, {"name": "converted", "when": "did(order.placed)"},
+        {"name": "disqualified", "from_anywhere": True, "when": 'has_tag("gold") and country = "BE"'},
+    ]},
+]  # fmt: skip
 PEOPLE = ["ann", "bob", "cyd", "dan"]
 
 Step = tuple[str, Any]
@@ -60,7 +73,10 @@ def make_script(seed: int, length: int = 40) -> list[Step]:
             batch = [_event(chance, made + number) for number in range(chance.randint(1, 8))]
             made += len(batch)
             script.append(("take", batch))
-        elif pick < 0.90:
+        elif pick < 0.87:
+            to = chance.choice(["new", "verified", "engaged", "disqualified", "start", "idle"])
+            script.append(("stage", (chance.choice(PEOPLE), to)))
+        elif pick < 0.91:
             script.append(("apply", [chance.choice(CHANGES)]))
         elif pick < 0.92:
             script.append(("roll_back", chance.choice(["recent", "buyer", "french"])))
@@ -102,6 +118,8 @@ _KINDS: Sequence[Callable[[random.Random], tuple[str, dict[str, Any]]]] = [
         {"channel": "email", "purpose": "marketing", "explicit": c.random() < 0.5},
     ),
     lambda c: (c.choice(["member.added", "member.removed"]), {"segment": "pals"}),
+    lambda c: (c.choice(["email.verified", "reply.received", "deal.won", "enrichment.received"]), {}),
+    lambda c: ("profile.updated", {"attributes": {"status": c.choice(["new", "Engaged", "gold", "lost", "converted", None])}}),
 ]
 
 
@@ -135,6 +153,9 @@ def _do(engine: Engine, verb: str, given: Any, together: bool) -> list[Receipt]:
             engine.archive("segment", given)
         case "merge":
             engine.merge(*given)
+        case "stage":
+            profile = engine.profile(given[0]).id
+            return engine.take([Draft(type="stage.changed", profile=profile, data={"to": given[1]}, source="python")])
         case "unmerge":
             merges = engine.store.merges()
             if merges:

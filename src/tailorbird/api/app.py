@@ -23,7 +23,19 @@ from tailorbird.api.guard import Guard
 from tailorbird.api.idempotency import Replies
 from tailorbird.api.logs import Log, fault, open_log
 from tailorbird.api.metrics import Metrics
-from tailorbird.api.routes import actions, content, definitions, enrichment, keys, narrative, people, questions, segments, system
+from tailorbird.api.routes import (
+    actions,
+    contacts,
+    content,
+    definitions,
+    enrichment,
+    keys,
+    narrative,
+    people,
+    questions,
+    segments,
+    system,
+)
 from tailorbird.api.security import Keyring
 from tailorbird.engine import Engine
 from tailorbird.errors import TailorbirdError
@@ -76,6 +88,7 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
 
     app.openapi = schema  # type: ignore[method-assign]
     app.include_router(people.router(engine))
+    app.include_router(contacts.router(engine))
     app.include_router(segments.router(engine))
     app.include_router(questions.router(engine))
     app.include_router(narrative.router(engine))

@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 from tailorbird import __version__
-from tailorbird.cli import authoring, changing, content, enriching, intake, narrative, reading, segments, serving, simulating
+from tailorbird.cli import (
+    authoring,
+    changing,
+    contacts,
+    content,
+    enriching,
+    intake,
+    narrative,
+    reading,
+    segments,
+    serving,
+    simulating,
+)
 from tailorbird.cli.output import Output
 from tailorbird.cli.session import Session, fail
 from tailorbird.errors import InvalidInput, TailorbirdError, Unavailable
@@ -48,7 +60,7 @@ def version(context: typer.Context) -> None:
         output.say(__version__)
 
 
-for module in (authoring, intake, reading, segments, changing, enriching, content, narrative, serving, simulating):
+for module in (authoring, intake, reading, segments, changing, contacts, enriching, content, narrative, serving, simulating):
     module.add_to(app)
 
 

@@ -23,6 +23,8 @@ class Kind(StrEnum):
     MERGE_RULE = "merge_rule"  # spec: see profiles
     ENRICHMENT = "enrichment"  # spec: providers: [{provider, when?, take?, …}], if_unverified?, again_after?, prefer?
     TEMPLATE = "template"  # spec: type, language?, subject?, preheader?, html? | mjml?, text?, body?, variants?, … see content
+    LIFECYCLE = "lifecycle"  # spec: stages: [{name, when?, from_anywhere?, terminal?}]; what people go through
+    PIPELINE = "pipeline"  # spec: stages: [{name, probability}]; what deals go through
 
 
 class Status(StrEnum):

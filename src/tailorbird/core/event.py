@@ -17,6 +17,7 @@ __all__ = [
     "PROFILE_UPDATED",
     "SEGMENT_ENTERED",
     "SEGMENT_EXITED",
+    "STAGE_CHANGED",
     "TAG_ADDED",
     "TAG_REMOVED",
     "UNMERGED",
@@ -53,6 +54,7 @@ MEMBER_ADDED: Final = "member.added"  # data: {"segment": name}; for segments ke
 MEMBER_REMOVED: Final = "member.removed"
 SEGMENT_ENTERED: Final = "segment.entered"  # data: {"segment", "version", "reason"}
 SEGMENT_EXITED: Final = "segment.exited"
+STAGE_CHANGED: Final = "stage.changed"  # data: {"lifecycle", "from", "to", "rule", "reason"}
 MERGED: Final = "profile.merged"  # data: {"merge", "loser", "rule"}
 UNMERGED: Final = "profile.unmerged"
 

@@ -13,6 +13,7 @@ from tailorbird.core.definition import Definition, Kind
 from tailorbird.core.event import MEMBER_ADDED, MEMBER_REMOVED, Json
 from tailorbird.definitions.files import EXPRESSIONS, invalid
 from tailorbird.definitions.source import Place, Report
+from tailorbird.definitions.staging import build_lifecycle, chosen_lifecycle, first_stage, pipelines, stage_needs
 from tailorbird.errors import InvalidExpression, Mistake
 from tailorbird.expr.check import Schema, references, resolve, type_of
 from tailorbird.expr.nodes import Literal, Node, Toggle
@@ -40,7 +41,8 @@ class Catalog:
 
     ``conditions`` maps each live segment to its resolved condition (a segment kept by hand is a ``Toggle``), ``features``
     each feature to its resolved expression and type, ``views`` each feature view to its features, ``versions`` each segment
-    to its version. ``schema`` is what other expressions are checked against. ``faults`` is empty unless built leniently;
+    to its version. ``lifecycle`` is what people go through; ``watched`` are the conditions of segments and, ``hidden`` among
+    them, those of its stages. ``schema`` is what other expressions are checked against. ``faults`` is empty unless built leniently;
     ``broken`` also names what is left out because it needs something faulty.
     """
 
@@ -58,6 +60,10 @@ class Catalog:
         self.views: Mapping[str, tuple[str, ...]] = _views(definitions, self.features)
         self.subscriptions = self._of(Kind.SUBSCRIPTION)
         self.gates = self._of(Kind.GATE)
+        self.lifecycle = outline.lifecycle
+        self.watched: Mapping[str, Node] = {**self.conditions, **(self.lifecycle.conditions if self.lifecycle else {})}
+        self.hidden = frozenset(self.watched) - frozenset(self.conditions)
+        self.pipelines = pipelines({key: item for key, item in definitions.items() if key not in self.broken})
         self.merge_rule = next(iter(self._of(Kind.MERGE_RULE)), None)
         self.templates = {item.name: item for item in self._of(Kind.TEMPLATE)}
 
@@ -154,7 +160,10 @@ class _Outline:
             if kind == Kind.ATTRIBUTE and item.spec.get("type") in set(Type)
         }
         self.known_segments: dict[str, Node | None] = {}
-        self.schema = Schema(attributes=attributes, segments=self.known_segments, features=self.features)
+        chosen = chosen_lifecycle(definitions)
+        self.schema = Schema(
+            attributes=attributes, segments=self.known_segments, features=self.features, first_stage=first_stage(chosen)
+        )
         self.surface = dict(self._parse())
         self.needs = {key: self._needs(key) for key in definitions}
         self.order = self._order()
@@ -163,6 +172,11 @@ class _Outline:
                 self._settle(key)
         self._judge_lists()
         self._prune()
+        self.lifecycle, wrong = build_lifecycle(chosen, self.schema)
+        for stage, mistakes, text in wrong:
+            if chosen is not None and (key := (chosen.kind, chosen.name)) in definitions and key not in broken:
+                self.faults.append(Fault(key, f"stage {stage}", mistakes, text))
+                self.broken.add(key)
 
     def _fault(self, key: Key, field: str, code: str, message: str, hint: str = "") -> None:
         self.faults.append(Fault(key, field, (Mistake(code, message, hint),), self._text(key)))
@@ -190,6 +204,8 @@ class _Outline:
             segments, features, *_ = references(self.surface[key])
         elif key[0] == Kind.TEMPLATE:
             return frozenset(self._mentioned(spec))
+        elif key[0] == Kind.LIFECYCLE:
+            segments, features = stage_needs(self.definitions[key])
         return frozenset({*((str(Kind.SEGMENT), n) for n in segments), *((str(Kind.FEATURE), n) for n in features)})
 
     def _mentioned(self, spec: Mapping[str, Json]) -> Iterator[Key]:
@@ -284,9 +300,10 @@ class _Outline:
                 self.features.pop(name, None)
 
     def _judge_lists(self) -> None:
-        rules = [key for key in sorted(self.definitions) if key[0] == Kind.MERGE_RULE]
-        for key in rules[1:]:
-            self._fault(key, "on", "duplicate", f"there is a merge rule already: {rules[0][1]}", "Keep one merge rule.")
+        for kind, field, noun in ((Kind.MERGE_RULE, "on", "merge rule"), (Kind.LIFECYCLE, "stages", "life cycle")):
+            rules = [key for key in sorted(self.definitions) if key[0] == kind]
+            for key in rules[1:]:
+                self._fault(key, field, "duplicate", f"there is a {noun} already: {rules[0][1]}", f"Keep one {noun}.")
         for key, field in ((k, f) for k in sorted(self.definitions) for f in ("segments", "features")):
             for name in self.definitions[key].spec.get(field) or ():
                 need = (str(Kind.SEGMENT if field == "segments" else Kind.FEATURE), name)

@@ -16,7 +16,7 @@ from tailorbird.core.definition import Kind
 from tailorbird.core.event import Json, is_name
 from tailorbird.definitions.source import MAX_MISTAKES, Place, Report, Tree, plain
 from tailorbird.enrichment.chain import FIELDS_OF, KNOWN_TYPES, PROVIDERS
-from tailorbird.errors import InvalidExpression
+from tailorbird.errors import InvalidExpression, Mistake
 from tailorbird.expr.check import Schema, references, resolve
 from tailorbird.expr.json import from_json
 from tailorbird.expr.parse import parse
@@ -24,6 +24,8 @@ from tailorbird.expr.read import parse_time
 from tailorbird.expr.render import to_text
 from tailorbird.expr.types import Type
 from tailorbird.expr.units import duration_of
+from tailorbird.profiles.lifecycle import check_lifecycle
+from tailorbird.profiles.pipeline import check_pipeline
 from tailorbird.profiles.rules import check_merge_rule
 
 __all__ = ["ATTRIBUTE_NAME", "FIELDS", "NAME", "Field", "did_you_mean", "read_fields", "read_name"]
@@ -77,8 +79,8 @@ def read_name(kind: str, tree: Tree | None, place: Place, report: Report) -> str
 def read_fields(kind: Kind, items: Mapping[str, Tree], about: str, place: Place, report: Report) -> dict[str, Json]:
     """Return the canonical spec of a definition's fields (``kind`` and ``name`` already taken out)."""
     spec = _read_table(FIELDS[kind], items, about, place, report, also=["kind", "name", "draft"])
-    if kind == Kind.MERGE_RULE:
-        for item in check_merge_rule(spec):  # what such a rule may say is known where it is carried out
+    if kind in _CHECKS:
+        for item in _CHECKS[kind](spec):  # what such a rule may say is known where it is carried out
             field = items.get(item.where.partition(".")[0])
             report.add(item.code, f"{about}, {item.where}: {item.message}", field.place if field else place, item.hint)
     elif kind == Kind.TEMPLATE:
@@ -210,6 +212,13 @@ def _flag(tree: Tree, about: str, report: Report) -> Json:
     if isinstance(tree.value, bool):
         return tree.value
     _wrong(tree, about, "true or false", report)
+    return None
+
+
+def _share(tree: Tree, about: str, report: Report) -> Json:
+    if isinstance(tree.value, int | float) and not isinstance(tree.value, bool) and 0 <= tree.value <= 1:
+        return float(tree.value)
+    _wrong(tree, about, "a number from 0 to 1", report)
     return None
 
 
@@ -439,7 +448,28 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
         Field("network", _choice(*NETWORKS), "the network a post is for, which limits its length"),
         Field("max_segments", _integer(1, 20), "how many segments a text message may take"),
         Field("restyle", _flag, "false: the word lists for formal and casual style leave it alone"),
+    ),
+    Kind.LIFECYCLE: (
+        Field("stages", _list_of(_table_of(
+            Field("name", _NAMES, "the stage's name, which the attribute status then has", required=True),
+            Field("when", _expression, "the condition that brings people to it by itself"),
+            Field("from_anywhere", _flag, "entered from every other stage, and left only by a person's word"),
+            Field("terminal", _flag, "not left by itself, but for a stage from anywhere"),
+            _ABOUT,
+        ), least=1, most=50), "the stages in their order; everybody begins in the first", required=True),
+        _ABOUT,
+    ),
+    Kind.PIPELINE: (
+        Field("stages", _list_of(_table_of(
+            Field("name", _NAMES, "the stage's name", required=True),
+            Field("probability", _share, "how likely a deal in it is won: 0 to 1", required=True),
+            _ABOUT,
+        ), least=1, most=50), "the stages of an open deal, in their order", required=True),
         _ABOUT,
     ),
 }  # fmt: skip
 """The fields of every kind, in the order in which they are shown and stored."""
+
+_CHECKS: Final[Mapping[Kind, Callable[[Mapping[str, Json]], list[Mistake]]]] = {
+    Kind.MERGE_RULE: check_merge_rule, Kind.LIFECYCLE: check_lifecycle, Kind.PIPELINE: check_pipeline,
+}  # fmt: skip

@@ -14,14 +14,16 @@ from tailorbird.core.ids import digest
 from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied, Plan
+from tailorbird.engine import staging
 from tailorbird.engine.parts import Parts
 from tailorbird.ports import Store, Unit
+from tailorbird.profiles.records import RECORD_TYPES, records_of
 from tailorbird.runtime.ingest import OWN_IDS
 from tailorbird.runtime.replay import ACTIVATED, ARCHIVED
 from tailorbird.segments.backfill import arm_timers, compute_members, no_earlier, write_members
 from tailorbird.segments.preview import Preview
 
-__all__ = ["apply", "carry_out", "check", "is_untold", "mend_log", "previews", "recompute"]
+__all__ = ["apply", "carry_out", "check", "is_untold", "mend_log", "previews", "rebuild_records", "recompute"]
 
 
 def apply(parts: Parts, what: What, *, activate: bool) -> Applied:
@@ -44,6 +46,9 @@ def carry_out(parts: Parts, planned: Callable[[], Plan]) -> Applied:
         loop.fire(now)
         before = store.last_seq()
         made = planned()
+        moves = made.before.lifecycle != made.catalog.lifecycle
+        if moves:
+            staging.begin(store)
         if not made:
             return lifecycle.execute(made, store, store.batch(), now)
         try:
@@ -52,6 +57,8 @@ def carry_out(parts: Parts, planned: Callable[[], Plan]) -> Applied:
             loop.last = max(loop.last, now)
             loop.refresh()
         _follow_up(parts, before, now)
+        if moves:
+            staging.settle(parts, now)
         return done
 
 
@@ -74,10 +81,11 @@ def previews(parts: Parts, what: What, *, sample: int, deadline: Deadline | None
     return list(lifecycle.preview(made, store, batch, now, sample=sample))
 
 
-def recompute(parts: Parts, now: int) -> None:
-    """Bring all memberships and timers up to date set-based, after histories changed behind the loop's back.
+def recompute(parts: Parts, now: int, *, since: int = 0) -> None:
+    """Bring everything derived up to date set-based, after histories changed behind the loop's back.
 
-    What the loop knows of definitions must be current. Other processes wait where they wrote while members were computed.
+    ``since`` is the number of the last event before they did. What the loop knows of definitions must be current. Other
+    processes wait where they wrote while members were computed.
     """
     store, catalog = parts.store, parts.loop.catalog
     batch = store.batch()
@@ -89,6 +97,17 @@ def recompute(parts: Parts, now: int) -> None:
         write_members(store, members, catalog.versions, now)
     arm_timers(store, batch, catalog.conditions, now)
     lifecycle.refresh(store, catalog.conditions, now)
+    rebuild_records(store, since)
+    staging.settle(parts, now)
+
+
+def rebuild_records(store: Store, since: int) -> None:
+    """Fold the notes, tasks and deals of everybody who has news of them numbered above ``since``."""
+    keys = store.told_of(RECORD_TYPES, since)
+    for start in range(0, len(keys), 1_000):
+        some = keys[start : start + 1_000]
+        histories = store.history(some, RECORD_TYPES)
+        store.replace_records(some, [row for key in some for row in records_of(key, histories.get(key, ()))])
 
 
 def tell(store: Store, done: Applied, now: int) -> None:

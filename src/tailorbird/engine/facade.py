@@ -20,7 +20,8 @@ from tailorbird.core.event import PROFILE_UPDATED, Event, Json
 from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
-from tailorbird.engine import asking, authoring, importing, people, resuming, simulate
+from tailorbird.engine import asking, authoring, importing, people, resuming, simulate, staging
+from tailorbird.engine.contacts import Contacts
 from tailorbird.engine.content import Content
 from tailorbird.engine.credits import Credits
 from tailorbird.engine.enriching import Enriching, open_providers
@@ -89,7 +90,9 @@ class Engine:
         self._reader = Reader(self.parts)
         self.enrichment = Enriching(self.parts, credits)
         self.content = Content(self.parts)
+        self.contacts = Contacts(self.parts)
         resuming.resume(self.parts)
+        staging.resume(self.parts)
 
     # ---- life
 
@@ -362,7 +365,7 @@ class Engine:
         """Import a file of contacts set-based and bring memberships up to date."""
         from tailorbird.runtime.imports import import_contacts
 
-        return self._import(import_contacts, path, mapping, options)
+        return self._import(import_contacts, path, mapping, {**options, "lifecycle": self.loop.catalog.lifecycle})
 
     def replay(self, url: str) -> Engine:
         """Replay the log of external events and definitions into an empty store and return it open."""

@@ -10,6 +10,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from tailorbird.definitions import lifecycle
+from tailorbird.engine import staging
+from tailorbird.engine.authoring import rebuild_records
 from tailorbird.engine.parts import Parts
 from tailorbird.runtime.imports.settling import settled
 from tailorbird.runtime.imports.turns import Turns
@@ -47,12 +49,13 @@ def load(
                 told(done, total)
 
         options = {**options, "progress": progress}
+        before = parts.store.last_seq()
         turns = Turns(lambda: turn(parts), lambda events: parts.loop.take(events, parts.now()))
         report: Report = importer(
             parts.store, path, mapping, now=parts.now(), region=parts.region, rule=parts.loop.rule, turns=turns, **options
         )
         if report.touched:
-            _follow(parts)
+            _follow(parts, before)
         return report
 
 
@@ -77,8 +80,11 @@ def turn(parts: Parts) -> Iterator[int]:
             loop.refresh()
 
 
-def _follow(parts: Parts) -> None:
-    """Bring all memberships and timers up to date, some segments a turn; what changes in between the loop sees to."""
+def _follow(parts: Parts, before: int) -> None:
+    """Bring all that is derived up to date, some segments a turn; what changes in between the loop sees to.
+
+    ``before`` is the number of the last event before the import.
+    """
     names = sorted(parts.catalog.conditions)
     for start in range(0, len(names), _TOGETHER):
         with turn(parts) as now:
@@ -90,5 +96,8 @@ def _follow(parts: Parts) -> None:
         with turn(parts) as now:
             if (node := parts.catalog.conditions.get(name)) is not None:
                 arm_timers(parts.store, parts.store.batch(), {name: node}, now)
+    with turn(parts) as now:
+        rebuild_records(parts.store, before)
+        staging.settle(parts, now)
     with turn(parts):
         settled(parts.store)

@@ -58,11 +58,13 @@ _BOOL: Final = frozenset({Type.BOOL})
 @dataclass(frozen=True, slots=True)
 class Schema:
     """What an expression may name: declared attributes (``account.tier`` → type), segments with their resolved
-    conditions (None: kept by hand), features with their resolved expressions and types."""
+    conditions (None: kept by hand), features with their resolved expressions and types. ``first_stage``
+    is what the attribute ``status`` is where a person has none."""
 
     attributes: Mapping[str, Type] = field(default_factory=dict)
     segments: Mapping[str, Node | None] = field(default_factory=dict)
     features: Mapping[str, tuple[Node, Type]] = field(default_factory=dict)
+    first_stage: str | None = None
 
 
 class Names(NamedTuple):
@@ -319,6 +321,9 @@ class _Checking:
                 return member(name, self.schema.segments[name], node.span)
             case FeatureRef(feature=name):
                 return respan(self.schema.features[name][0], node.span)
+            case Attribute(path=("status",)) if self.schema.first_stage is not None and Type.TEXT in cell.kinds:
+                status = replace(node, type=Type.TEXT)
+                return Call("default", (status, Literal(self.schema.first_stage, Type.TEXT)), span=node.span)
             case Attribute() | Property():
                 return replace(node, type=next(iter(cell.kinds)))
             case Aggregate():

@@ -17,6 +17,8 @@ from tailorbird.core.profile import Profile
 from tailorbird.errors import Conflict, NotFound
 from tailorbird.ports import Merge, Store, Unit
 from tailorbird.profiles.fold import FACT_TYPES, refold
+from tailorbird.profiles.lifecycle import STATUS
+from tailorbird.profiles.records import RECORD_TYPES, records_of
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule
 
 __all__ = ["Undo", "apart", "build_unmerge", "check_merge", "join", "plan_undo", "root"]
@@ -92,10 +94,14 @@ def join(
         reason=reason,
     )
     told: dict[str, Json] = {"merge": merge.id, "winner": winner.id, "loser": loser.id, "rule": rule.name, "reason": reason}
+    stages = [profile.attributes.get(STATUS) for profile in (winner, loser)]
+    if any(stages):
+        told["stages"] = stages
     events = [_event(winner.key, MERGED, f"{_OWN}{merge.id}.merged", told, at=at, cause=cause)]
     joined = _refolded(winner, facts, declared)
     if rule.attributes == "winner":
-        own = {n: v for n, v in winner.attributes.items() if n in loser.attributes and joined.attributes.get(n) != v}
+        ours = {name: value for name, value in winner.attributes.items() if name in loser.attributes and name != STATUS}
+        own = {name: value for name, value in ours.items() if joined.attributes.get(name) != value}
         if own:
             events.append(
                 _event(winner.key, PROFILE_UPDATED, f"{_OWN}{merge.id}.attributes", {"attributes": own}, at=at, cause=cause)
@@ -145,13 +151,14 @@ def build_unmerge(
             f"the merge {merge_id} cannot be undone: one of the profiles was erased.", hint="What is erased is gone for good."
         )
     holder, loser = profiles[undo.holder], profiles[undo.loser]
-    facts = store.history([undo.holder], FACT_TYPES).get(undo.holder, [])
+    facts = store.history([undo.holder], FACT_TYPES | RECORD_TYPES).get(undo.holder, [])
     back = [event for event in facts if event.origin in undo.origins]
     stay = [event for event in facts if event.origin not in undo.origins]
     told: dict[str, Json] = {"merge": merge_id, "winner": holder.id, "loser": loser.id}
     unit = Unit()
     unit.merges.append(msgspec.structs.replace(undo.merge, undone_at=at))
     unit.profiles = {undo.holder: _refolded(holder, stay, declared), undo.loser: _refolded(loser, back, declared)}
+    unit.records = [*records_of(undo.holder, stay), *records_of(undo.loser, back)]
     unit.events = _numbered(
         [
             _event(undo.holder, UNMERGED, f"{_OWN}{merge_id}.unmerged", told, at=at, cause=cause),

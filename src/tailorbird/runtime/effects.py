@@ -15,9 +15,12 @@ from tailorbird.definitions.catalog import Catalog
 from tailorbird.expr.incremental import NEVER, Change, Program
 from tailorbird.ports import Membership, Store
 from tailorbird.profiles.fold import FACT_TYPES, fold, refold
+from tailorbird.profiles.lifecycle import HIDDEN, SOURCE
+from tailorbird.profiles.records import RECORD_TYPES, record_key, records_of
 from tailorbird.runtime.cache import Cache, Entry
 from tailorbird.runtime.ingest import OWN_IDS
 from tailorbird.runtime.reactors import Reactors
+from tailorbird.runtime.stages import LOOK, LOOKS, Stages
 from tailorbird.runtime.timers import TIMER_KEY, Timers
 from tailorbird.runtime.turns import Turn
 
@@ -46,6 +49,7 @@ class Effects:
         self._timers = timers
         self._flying = flying
         self.seq = 0
+        self.stages = Stages(self)
         self.gate: Callable[[Action, Profile | None, int], Action] | None = None
         self._told: dict[tuple[str, int, str], dict[str, Json]] = {}  # what such events say, once; nobody changes an event
 
@@ -63,6 +67,8 @@ class Effects:
             found = self.program.changes(state, "" if why == "time" else None, now)
         elif event.type in self.program.types or state.due <= now or why != "event":
             found = self.program.changes(state, event.type if why == "event" else None, now)
+        if (why != "time") if event is None else (event.type in LOOKS and self.stages.spoken(event)):
+            found = [*found, LOOK]
         moved = self._follow(turn, entry, event, found, why) if found else _NONE
         state = entry.state or state
         if state.due < entry.armed:
@@ -79,10 +85,16 @@ class Effects:
         current = event
         for _ in range(CASCADE_LIMIT):
             found.sort()  # the order in which conditions are looked at depends on what is in memory
+            look = current is not None and current.source == SOURCE
             for name, came in found:
+                if name.startswith(HIDDEN):
+                    look = True
+                    continue
                 moved[not came].append(name)
                 turn.moves[name, key] = Membership(name, key, now, self.catalog.versions[name]) if came else None
                 queue.append(self.transition(now, entry, name, came, cause=current.id if current is not None else None, why=why))
+            if look:
+                queue.extend(self.stages.moves(turn, entry, current, why))
             if not queue:
                 break
             current = queue.popleft()
@@ -93,7 +105,7 @@ class Effects:
         else:
             self._stop(turn, entry, found, queue)
         if entry.state is not None:
-            entry.segments = tuple(sorted(entry.state.members))
+            entry.segments = tuple(sorted(entry.state.members - self.catalog.hidden))
         return tuple(moved[0]), tuple(moved[1])
 
     def _fold(self, turn: Turn, entry: Entry, event: Event) -> None:
@@ -101,16 +113,18 @@ class Effects:
         type_ = event.type
         if type_ in FACT_TYPES:
             if not fold(entry.profile, event, self.declared):
-                refold(entry.profile, self._history(turn, entry, FACT_TYPES), self.declared)
+                refold(entry.profile, self.history(turn, entry, FACT_TYPES), self.declared)
             turn.changed[entry.profile.key] = entry
+        elif type_ in RECORD_TYPES and (only := record_key(event)) is not None:
+            turn.unit.records += records_of(entry.profile.key, self.history(turn, entry, RECORD_TYPES), only=only)
         state = entry.state
         if state is not None and type_ in self.program.types and not self.program.fold(state, event):
-            self.restart(entry, self._history(turn, entry, self.program.types))
+            self.restart(entry, self.history(turn, entry, self.program.types))
         reactors = self.reactors.of(type_)
         if reactors:
             self.react(turn, event, entry.profile)
 
-    def _history(self, turn: Turn, entry: Entry, types: Iterable[str]) -> list[Event]:
+    def history(self, turn: Turn, entry: Entry, types: Iterable[str]) -> list[Event]:
         """Return a profile's history: what is durable, what is on its way, and what this turn has added."""
         key = entry.profile.key
         turns = (*self._flying.values(), turn)
@@ -161,7 +175,8 @@ class Effects:
         for name, came in found:  # not told any more, so not true yet either
             (state.members.discard if came else state.members.add)(name)
         turn.unit.events.extend(queue)
-        names = {name for name, _ in found} | {str(event.data.get("segment")) for event in queue}
+        names = {name for name, _ in found if not name.startswith(HIDDEN)}
+        names |= {str(event.data["segment"]) for event in queue if "segment" in event.data}
         told: dict[str, Json] = {"limit": CASCADE_LIMIT, "segments": sorted(names)}
         id_ = self.new_id(turn.now)
         self.seq += 1
@@ -180,7 +195,7 @@ class Effects:
                 seq=self.seq,
             )
         )
-        self.restart(entry, self._history(turn, entry, self.program.types))
+        self.restart(entry, self.history(turn, entry, self.program.types))
         if entry.state is not None:  # it is looked at again when something happens, not at once
             entry.armed = NEVER
             entry.state.due = turn.now + _REST

@@ -12,7 +12,7 @@ from threading import get_ident
 from typing import Final
 
 from tailorbird.core.action import Action
-from tailorbird.core.definition import Definition, Kind, Status
+from tailorbird.core.definition import Kind, Status
 from tailorbird.core.event import MEMBER_ADDED, MEMBER_REMOVED, PROFILE_UPDATED, Event
 from tailorbird.core.profile import Profile
 from tailorbird.core.reactor import Reactor
@@ -22,9 +22,12 @@ from tailorbird.expr.incremental import NEVER, Program
 from tailorbird.ports import Store, Unit
 from tailorbird.profiles.attributes import coerce_attributes
 from tailorbird.profiles.drafts import Draft
+from tailorbird.profiles.engagements import REPLY_RECEIVED
+from tailorbird.profiles.lifecycle import STATUS
 from tailorbird.profiles.merge import build_unmerge, check_merge
 from tailorbird.profiles.normalise import normalise_all
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule, parse_merge_rule
+from tailorbird.profiles.sentiment import scored
 from tailorbird.runtime.cache import Cache
 from tailorbird.runtime.effects import Effects
 from tailorbird.runtime.holding import PATIENT, Hold
@@ -76,7 +79,7 @@ class Loop:
         self.effects = Effects(store, self.cache, self.timers, self.flying)
         self.owners = Owners(store, self.cache, self.effects)
         self._epoch = 0
-        self._active: list[Definition] | None = None
+        self._active: list[tuple[str, str, int, str]] | None = None
         self.last = 0
         self.refresh()
 
@@ -146,11 +149,11 @@ class Loop:
         self.flying.clear()
         store.claim()
         active = store.definitions(status=Status.ACTIVE)
-        effects = self.effects
-        if active != self._active:  # to compile them takes most of the time
-            self._active, effects.catalog = active, Catalog.build(active, lenient=True)
+        effects, versions = self.effects, [(d.kind, d.name, d.version, d.digest) for d in active]
+        if versions != self._active:  # compiling takes most of the time, and an import comes here often
+            self._active, effects.catalog = versions, Catalog.build(active, lenient=True)
             features = {name: node for name, (node, _) in effects.catalog.features.items()}
-            effects.program = Program(effects.catalog.conditions, features)
+            effects.program = Program(effects.catalog.watched, features)
         catalog = effects.catalog
         effects.declared = {d.name: str(d.spec.get("type")) for d in active if d.kind == Kind.ATTRIBUTE}
         effects.reactors = Reactors(catalog.subscriptions, self._extra)
@@ -332,9 +335,13 @@ class Loop:
         group.known.add(id_)
         turn.ids.add(id_)
         data = incoming.data
-        declared = self.effects.declared
-        if declared and incoming.type == PROFILE_UPDATED:
-            data = {**data, "attributes": coerce_attributes(data["attributes"], declared)[0]}
+        if incoming.type == PROFILE_UPDATED:
+            if declared := self.effects.declared:
+                data = {**data, "attributes": coerce_attributes(data["attributes"], declared)[0]}
+            if STATUS in data["attributes"]:
+                data = self.effects.stages.given(entry, data)
+        elif incoming.type == REPLY_RECEIVED:
+            data = scored(data, entry.profile.attributes.get("language"))
         at = incoming.at
         now = turn.now
         self.effects.seq += 1

@@ -12,6 +12,7 @@ from tailorbird.core.event import MERGED, SEGMENT_ENTERED, SEGMENT_EXITED, UNMER
 from tailorbird.errors import Conflict
 from tailorbird.ports import Store, Unit
 from tailorbird.profiles.drafts import Draft
+from tailorbird.profiles.lifecycle import of_itself
 from tailorbird.runtime.loop import Loop
 
 __all__ = ["ACTIVATED", "ARCHIVED", "replay"]
@@ -83,7 +84,7 @@ class _Run:
     def step(self, events: list[Event]) -> None:
         event = events[0]
         type_ = event.type
-        if type_ in _DERIVED or (event.source == "identity" and type_ not in (MERGED, UNMERGED)):
+        if type_ in _DERIVED or of_itself(event) or (event.source == "identity" and type_ not in (MERGED, UNMERGED)):
             self.last = max(self.last, event.received_at)
             return
         apart = type_ in _CHANGES or type_ in (MERGED, UNMERGED)

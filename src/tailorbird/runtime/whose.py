@@ -15,6 +15,7 @@ from tailorbird.profiles.identity import Held, Resolution, resolve
 from tailorbird.profiles.merge import apart
 from tailorbird.profiles.merge import join as merged
 from tailorbird.profiles.normalise import is_strong
+from tailorbird.profiles.records import RECORD_TYPES, records_of
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule
 from tailorbird.runtime.cache import Cache, Entry
 from tailorbird.runtime.effects import Effects
@@ -118,7 +119,7 @@ class Owners:
         cache, now = self._cache, turn.now
         loser = cache.entries[loser_key]
         keys = [winner.profile.key, loser_key]
-        histories = self._store.history(keys, FACT_TYPES | self._effects.program.types)
+        histories = self._store.history(keys, FACT_TYPES | RECORD_TYPES | self._effects.program.types)
         history = [event for events in histories.values() for event in events]
         left = self._leave_all(turn, loser, winner, cause)
         merge, joined, gone, told = merged(
@@ -132,6 +133,7 @@ class Owners:
             declared=self._effects.declared,
         )
         turn.joined = (loser_key, winner.profile.key)
+        turn.unit.records += records_of(winner.profile.key, history)
         turn.unit.merges.append(merge)
         turn.unit.profiles[loser_key] = gone
         names = {**cache.names(winner), **cache.names(loser)}

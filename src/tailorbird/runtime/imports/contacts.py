@@ -14,6 +14,7 @@ from tailorbird.core.event import CONSENT_GRANTED, CONSENT_WITHDRAWN, PROFILE_UP
 from tailorbird.core.ids import digest
 from tailorbird.core.profile import Profile
 from tailorbird.ports import Store
+from tailorbird.profiles.lifecycle import STATUS, Lifecycle
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule
 from tailorbird.runtime.imports.mapping import read_mapping
 from tailorbird.runtime.imports.people import JOINS, Transaction
@@ -46,6 +47,7 @@ def import_contacts(
     source: str = "import",
     region: str | None = None,
     rule: MergeRule = DEFAULT_RULE,
+    lifecycle: Lifecycle | None = None,
     chunk: int = _CHUNK,
     turns: Turns | None = None,
 ) -> Report:
@@ -62,11 +64,14 @@ def import_contacts(
         job = _Contacts(store, staged, columns, now=now, source=source, region=region, rule=rule, progress=progress, turns=turns)
         if dry_run:
             return job.try_out()
+        job.lifecycle = lifecycle
         return job.run(Path(rejected) if rejected else path.with_name(path.name + ".rejected.jsonl"), chunk)
 
 
 class _Contacts(Rows):
-    """One import of contacts."""
+    """One import of contacts. A status never leads back in the ``lifecycle``."""
+
+    lifecycle: Lifecycle | None = None
 
     def more(self) -> dict[str, Callable[[Binds], str]]:
         """Return the columns that only contacts have: the tags as said, and one column a consent."""
@@ -170,9 +175,14 @@ class _Contacts(Rows):
         """Return the facts of a row that the profile does not show yet, and take them as shown from here on."""
         found: list[tuple[str, dict[str, Json]]] = []
         news = {name: value for name, value in attributes.items() if not _same(profile.attributes.get(name, _ABSENT), value)}
+        facts: dict[str, Json] = {"attributes": news}
+        if STATUS in news and self.lifecycle is not None and profile.kind == "person":
+            facts = self.lifecycle.given(profile, facts)
+            news = {n: v for n, v in facts["attributes"].items() if not _same(profile.attributes.get(n, _ABSENT), v)}
+            facts = {**facts, "attributes": news}
         if news:
             profile.attributes = {**profile.attributes, **news}
-            found.append((PROFILE_UPDATED, {"attributes": news}))
+            found.append((PROFILE_UPDATED, facts))
         for tag in _tags(tags):
             if tag not in profile.tags:
                 profile.tags = (*profile.tags, tag)
@@ -185,8 +195,8 @@ class _Contacts(Rows):
             profile.consents = {**profile.consents, name: given}
             channel, _, purpose = name.partition("/")
             proof = {"file": self.staged.path.name, "line": line}
-            facts: dict[str, Json] = {"channel": channel, "purpose": purpose, "explicit": False, "proof": proof}
-            found.append((CONSENT_GRANTED if given else CONSENT_WITHDRAWN, facts))
+            consent: dict[str, Json] = {"channel": channel, "purpose": purpose, "explicit": False, "proof": proof}
+            found.append((CONSENT_GRANTED if given else CONSENT_WITHDRAWN, consent))
         return found
 
 

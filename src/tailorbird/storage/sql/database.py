@@ -186,6 +186,7 @@ class Database:
                     f"the database has schema {found} and could not be brought to {version}: {reason(error)}",
                     hint="nothing in it was changed; keep using the program it was made with, and report this",
                 ) from None
+        schema.metadata.create_all(connection, checkfirst=True)
         changed = update(schema.meta).where(schema.meta.c.key == "schema")
         connection.execute(changed.values(value=str(self._version)))
 
@@ -451,7 +452,7 @@ class Database:
         with self._lock:
             if self.postgres:
                 with self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                    connection.exec_driver_sql("VACUUM event, profile, identifier, outbox, reply")
+                    connection.exec_driver_sql("VACUUM event, profile, identifier, record, outbox, reply")
             else:
                 self._raw.execute(f"PRAGMA busy_timeout={int(WAIT * 1000)}")
                 self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -32,6 +32,8 @@ _TABLES: Final = {
     "timer": "profile INTEGER, key TEXT, due INTEGER",
     "outbox": "key TEXT, kind TEXT, connector TEXT, payload TEXT, profile INTEGER, channel TEXT, purpose TEXT, due INTEGER, "
     "created_at INTEGER, cause TEXT, status TEXT, attempts INTEGER, error TEXT",
+    "record": "kind TEXT, id TEXT, profile INTEGER, origin INTEGER, status TEXT, stage TEXT, assignee TEXT, due INTEGER, amount REAL, "
+    "currency TEXT, at INTEGER, changed_at INTEGER, data TEXT",
     "flow": "segment TEXT, at INTEGER, entered INTEGER, exited INTEGER",
 }
 """What the journal has of each table: its columns, and before them the place in the order and the number of the unit.
@@ -70,6 +72,7 @@ _MOVES: Final = (
     f"INSERT INTO main.flow SELECT segment, at, sum(entered), sum(exited) FROM journal.flow WHERE {_SCOPE} GROUP BY segment, at",
     _delete("membership", "segment, profile", "entered_at IS NULL"),
     _upsert("membership", "segment, profile", " AND entered_at IS NOT NULL"),
+    _upsert("record", "profile, kind, id"),
     _delete("timer", "profile, key", "due IS NULL"),
     _upsert("timer", "profile, key", " AND due IS NOT NULL"),
     f"INSERT INTO main.outbox ({_columns('outbox')}) SELECT {_columns('outbox')} FROM journal.outbox WHERE {_SCOPE} ORDER BY n "

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import JSON, BigInteger, Column, Identity, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 if TYPE_CHECKING:
@@ -13,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OF_MERGES", "UPGRADES", "VERSION", "api_key", "definition", "event", "flow", "identifier", "membership", "merge", "meta",
-    "metadata", "outbox", "profile", "reply", "timer",
+    "metadata", "outbox", "profile", "record", "reply", "timer",
 ]  # fmt: skip
 
 VERSION: Final = 2
@@ -21,10 +34,14 @@ VERSION: Final = 2
 
 UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
     2: (
-        "INSERT INTO meta (key, value) VALUES ('journal', '')",
-    ),  # which journal there is, and up to which unit it was moved over
+        # Which journal there is, and up to which unit it was moved over.
+        "INSERT INTO meta (key, value) VALUES ('journal', '') ON CONFLICT DO NOTHING",
+        "CREATE INDEX IF NOT EXISTS profile_company ON profile ((attributes ->> 'company_id'))",
+    ),
 }
-"""The statements that bring a database from version n - 1 to n; run in order, in one transaction, when it is opened."""
+"""The statements that bring a database from version n - 1 to n; run in order, in one transaction, when it is opened.
+
+Tables that are not there yet are made in any case."""
 
 
 class _Json(TypeDecorator[Any]):
@@ -87,6 +104,7 @@ profile = Table(
     Column("consents", _json, nullable=False),
     Column("merged_into", BigInteger),
     Index("profile_id", "id", unique=True),
+    Index("profile_company", text("(attributes ->> 'company_id')")),
 )
 
 identifier = Table(
@@ -133,6 +151,29 @@ timer = Table(
     Column("due", BigInteger, nullable=False),
     PrimaryKeyConstraint("profile", "key"),
     Index("timer_due", "due"),
+    sqlite_with_rowid=False,
+)
+
+# Notes, tasks and deals as their events left them.
+record = Table(
+    "record",
+    metadata,
+    Column("kind", _text, nullable=False),
+    Column("id", _text, nullable=False),
+    Column("profile", BigInteger, nullable=False),
+    Column("origin", BigInteger, nullable=False),
+    Column("status", _text, nullable=False),
+    Column("stage", _text),
+    Column("assignee", _text),
+    Column("due", BigInteger),
+    Column("amount", Double),
+    Column("currency", _text),
+    Column("at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("data", _json, nullable=False),
+    PrimaryKeyConstraint("profile", "kind", "id"),
+    Index("record_id", "kind", "id"),
+    Index("record_due", "kind", "status", "due", "at"),
     sqlite_with_rowid=False,
 )
 

@@ -13,13 +13,13 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func,
 from tailorbird.core.action import Action, ActionStatus
 from tailorbird.core.definition import Definition
 from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Json
-from tailorbird.ports import Batch, Lease, Unit
+from tailorbird.ports import Batch, Lease, RecordRow, Unit
 from tailorbird.storage.sql import rows, schema
 from tailorbird.storage.sql.bulk import Bulk
 from tailorbird.storage.sql.database import Database
 from tailorbird.storage.sql.leases import Leases
-from tailorbird.storage.sql.reading import Reading
-from tailorbird.storage.sql.write import numbering, write_flows, write_unit
+from tailorbird.storage.sql.records import RecordReading
+from tailorbird.storage.sql.write import numbering, write_flows, write_records, write_unit
 
 __all__ = ["SqlStore"]
 
@@ -34,7 +34,7 @@ _TELLING: Final = (
 )
 
 
-class SqlStore(Reading):
+class SqlStore(RecordReading):
     """The record in one SQL database.
 
     ``listeners`` are called with the keys of the profiles whose events changed owner or were erased, after the commit:
@@ -146,7 +146,7 @@ class SqlStore(Reading):
             write_unit(_raw(connection), unit, postgres=self.postgres)
             for table in (schema.event, schema.identifier):
                 connection.execute(update(table).where(table.c.profile == loser).values(profile=winner))
-            for table in (schema.membership, schema.timer):
+            for table in (schema.membership, schema.timer, schema.record):
                 connection.execute(delete(table).where(table.c.profile == loser))
             connection.execute(
                 update(schema.outbox)
@@ -164,6 +164,7 @@ class SqlStore(Reading):
             for table in (schema.event, schema.identifier):
                 mine = (table.c.profile == winner, table.c.origin.in_(origins))
                 connection.execute(update(table).where(*mine).values(profile=loser))
+            connection.execute(delete(schema.record).where(schema.record.c.profile.in_((winner, loser))))
             write_unit(_raw(connection), unit, postgres=self.postgres)
         self._tell([loser, winner])
         return True
@@ -292,6 +293,15 @@ class SqlStore(Reading):
                     source = "SELECT value ->> 0, ?, value ->> 1 FROM json_each(?) WHERE true"
                     raw.execute(sooner.format(source), (key, msgspec.json.encode(sorted(earliest.items())).decode()))
 
+    # ---- notes, tasks and deals
+    def replace_records(self, profiles: Sequence[int], rows: Sequence[RecordRow]) -> None:
+        """Make the rows all the records that these profiles have."""
+        with self._database.writing() as connection:
+            for part in _parts(profiles, _TOGETHER):
+                connection.execute(delete(schema.record).where(schema.record.c.profile.in_(part)))
+            if rows:
+                write_records(_raw(connection), rows, postgres=self.postgres)
+
     # ---- outbox
     def lease_actions(self, now: int, *, limit: int, lease: int) -> list[Action]:
         """Take due actions for delivery; what a dead deliverer had leased comes back when its lease is over, an attempt poorer."""
@@ -335,7 +345,7 @@ def _traces(keys: Sequence[int], winners: Sequence[int]) -> list[tuple[Any, Colu
         *(
             # By profile first: there is an index on it, and a scan of ten million events would hold up every writer.
             (table, or_(table.c.profile.in_(keys), and_(table.c.profile.in_(winners), table.c.origin.in_(keys))))
-            for table in (schema.event, schema.identifier)
+            for table in (schema.event, schema.identifier, schema.record)
         ),
         (schema.membership, schema.membership.c.profile.in_(keys)),
         (schema.timer, schema.timer.c.profile.in_(keys)),

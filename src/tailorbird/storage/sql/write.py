@@ -17,9 +17,11 @@ import msgspec
 from tailorbird.core.action import Action
 from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Event
 from tailorbird.core.profile import Profile
-from tailorbird.ports import Unit
+from tailorbird.ports import RecordRow, Unit
 
-__all__ = ["FLOWS", "Target", "flow_rows", "numbering", "put_sqlite", "unit_rows", "write_flows", "write_unit"]
+__all__ = [
+    "FLOWS", "Target", "flow_rows", "numbering", "put_sqlite", "unit_rows", "write_flows", "write_records", "write_unit",
+]  # fmt: skip
 
 _FLOOR: Final = "SELECT coalesce(max(CAST(value AS bigint)), 0) FROM meta WHERE key = 'highest event'"
 _TAKEN: Final = "SELECT coalesce(max(seq), 0) FROM event"
@@ -83,6 +85,12 @@ _MERGES = _upsert(
     ("undone_at", "bigint"),
 )  # fmt: skip
 FLOWS = Target("flow", (("segment", "text"), ("at", "bigint"), ("entered", "bigint"), ("exited", "bigint")))
+_RECORDS = _upsert(
+    "record", "profile, kind, id",
+    ("kind", "text"), ("id", "text"), ("profile", "bigint"), ("origin", "bigint"), ("status", "text"), ("stage", "text"),
+    ("assignee", "text"), ("due", "bigint"), ("amount", "double precision"), ("currency", "text"), ("at", "bigint"),
+    ("changed_at", "bigint"), ("data", "jsonb"),
+)  # fmt: skip
 
 
 def write_unit(raw: Any, unit: Unit, *, postgres: bool) -> None:
@@ -136,6 +144,8 @@ def unit_rows(unit: Unit) -> Iterator[tuple[Target, Sequence[tuple[Any, ...]]]]:
     armed = [(profile, key, due) for (profile, key), due in unit.timers.items() if due >= 0]
     if armed:
         yield _TIMERS, armed
+    if unit.records:
+        yield _RECORDS, _record_rows(unit.records)
     if unit.actions:
         yield _ACTIONS, [_action_row(a) for a in {a.key: a for a in reversed(unit.actions)}.values()][::-1]
 
@@ -159,6 +169,16 @@ def numbering(raw: Any, *, postgres: bool) -> Iterator[None]:
     yield
     if floor is not None:
         raw.execute("DELETE FROM event WHERE seq = ?", floor)
+
+
+def write_records(raw: Any, records: Sequence[RecordRow], *, postgres: bool) -> None:
+    """Insert or replace records; of several rows of one record the last counts."""
+    (_put_postgres if postgres else put_sqlite)(raw, _RECORDS, _record_rows(records))
+
+
+def _record_rows(records: Sequence[RecordRow]) -> list[tuple[Any, ...]]:
+    last = {(row.profile, row.kind, row.id): row for row in records}
+    return [(*row[:-1], _encoder.encode(row.data).decode()) for row in last.values()]
 
 
 def write_flows(raw: Any, rows: Sequence[tuple[str, int, int, int]], *, postgres: bool) -> None:
