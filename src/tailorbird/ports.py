@@ -12,12 +12,13 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from tailorbird.core.action import Action, Outcome
+from tailorbird.core.crm import Contact, CrmContext
 from tailorbird.core.definition import Definition
 from tailorbird.core.event import Event, Json
 from tailorbird.core.profile import Identifier, Profile
 from tailorbird.expr.nodes import Node
 
-__all__ = ["Batch", "Connector", "IdentifierRow", "Membership", "Merge", "Store", "Timer", "Unit"]
+__all__ = ["Batch", "Connector", "CrmAdapter", "IdentifierRow", "Membership", "Merge", "Store", "Timer", "Unit"]
 
 
 class IdentifierRow(NamedTuple):
@@ -101,6 +102,31 @@ class Connector(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class CrmAdapter(Protocol):
+    """Speaks to one CRM, for whoever asks about a contact. Used from several threads at once; each call within its own time limit."""
+
+    name: str
+
+    def connect(self) -> None:
+        """Make ready to be asked. Called before the first question, and again after a failure; raise ``Unavailable`` when not."""
+        ...
+
+    def fetch(self, contact_id: str, *, interaction_limit: int) -> CrmContext | None:
+        """Return the contact with at most so many of the latest interactions, newest first; None when nobody is known as that.
+
+        Raises ``Unavailable`` when the CRM does not answer.
+        """
+        ...
+
+    def upsert(self, contact: Contact) -> str:
+        """Create the contact, or change what is given of it; return its id."""
+        ...
+
+    def delete(self, contact_id: str) -> bool:
+        """Erase the contact; return False when nobody is known as that."""
+        ...
 
 
 class Batch(Protocol):

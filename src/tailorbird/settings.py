@@ -67,6 +67,9 @@ class Settings:
     allowed_hosts: str = _setting("allowed_hosts", "")
     """Host names with commas between, besides loopback, under which a server without keys may be called (a local proxy's)."""
 
+    crm_adapters: str = _setting("crm_adapters", "")
+    """CRM adapters of third parties, ``package.module:Name`` with commas between; see ``docs/how-to/write-an-adapter.md``."""
+
     max_connections: int = _setting("max_connections", 2_000)
     """How many connections are served at once; more are answered with 503."""
 

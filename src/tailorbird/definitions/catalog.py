@@ -16,6 +16,8 @@ from tailorbird.expr.check import Schema, references, resolve, type_of
 from tailorbird.expr.nodes import Literal, Node, Toggle
 from tailorbird.expr.parse import parse
 from tailorbird.expr.types import Type
+from tailorbird.personalization.facts import schema_with_facts
+from tailorbird.personalization.rules import conditions
 
 __all__ = ["Catalog", "Fault", "Key"]
 
@@ -57,6 +59,7 @@ class Catalog:
         self.subscriptions = self._of(Kind.SUBSCRIPTION)
         self.gates = self._of(Kind.GATE)
         self.merge_rule = next(iter(self._of(Kind.MERGE_RULE)), None)
+        self.personalization = next(iter(self._of(Kind.PERSONALIZATION)), None)
 
     @classmethod
     def build(cls, definitions: Iterable[Definition], *, lenient: bool = False) -> Self:
@@ -139,11 +142,13 @@ class _Outline:
         self.known_segments: dict[str, Node | None] = {}
         self.schema = Schema(attributes=attributes, segments=self.known_segments, features=self.features)
         self.surface = dict(self._parse())
+        self.inner = {key: tuple(self._parse_inner(key)) for key in sorted(definitions) if key[0] == Kind.PERSONALIZATION}
         self.needs = {key: self._needs(key) for key in definitions}
         self.order = self._order()
         for key in self.order:
             if key in definitions:
                 self._settle(key)
+        self._judge_inner()
         self._judge_lists()
         self._prune()
 
@@ -165,12 +170,35 @@ class _Outline:
                 self.faults.append(Fault(key, EXPRESSIONS[key[0]], error.mistakes, text))
                 self.broken.add(key)
 
+    def _parse_inner(self, key: Key) -> Iterator[tuple[str, str, Node]]:
+        """Yield the conditions inside a definition: the field where each stands, its text and what it says."""
+        for field, text in conditions(self.definitions[key].spec):
+            try:
+                yield field, text, parse(text)
+            except InvalidExpression as error:
+                self.faults.append(Fault(key, field, error.mistakes, text))
+                self.broken.add(key)
+
+    def _judge_inner(self) -> None:
+        known = schema_with_facts(self.schema)
+        for key, parts in self.inner.items():
+            for field, text, node in parts:
+                try:
+                    resolve(node, known, expect=Type.BOOL, text=text)
+                except InvalidExpression as error:
+                    self.faults.append(Fault(key, field, error.mistakes, text))
+                    self.broken.add(key)
+
     def _needs(self, key: Key) -> frozenset[Key]:
         spec = self.definitions[key].spec
         segments: Iterable[str] = spec.get("segments", ()) if key[0] == Kind.SUBSCRIPTION else ()
         features: Iterable[str] = spec.get("features", ()) if key[0] == Kind.FEATURE_VIEW else ()
         if key in self.surface:
             segments, features, *_ = references(self.surface[key])
+        if key[0] == Kind.PERSONALIZATION:
+            named = [references(node) for _, _, node in self.inner.get(key, ())]
+            segments = {n for names in named for n in names.segments}
+            features = {n for names in named for n in names.features}
         return frozenset({*((str(Kind.SEGMENT), n) for n in segments), *((str(Kind.FEATURE), n) for n in features)})
 
     def _order(self) -> list[Key]:
@@ -250,6 +278,12 @@ class _Outline:
         rules = [key for key in sorted(self.definitions) if key[0] == Kind.MERGE_RULE]
         for key in rules[1:]:
             self._fault(key, "on", "duplicate", f"there is a merge rule already: {rules[0][1]}", "Keep one merge rule.")
+        whole = [key for key in sorted(self.definitions) if key[0] == Kind.PERSONALIZATION]
+        for key in whole[1:]:
+            self._fault(
+                key, "segments", "duplicate", f"there is a personalization already: {whole[0][1]}",
+                "Keep one: archive the other, or give this one its name.",
+            )  # fmt: skip
         for key, field in ((k, f) for k in sorted(self.definitions) for f in ("segments", "features")):
             for name in self.definitions[key].spec.get(field) or ():
                 need = (str(Kind.SEGMENT if field == "segments" else Kind.FEATURE), name)

@@ -241,6 +241,34 @@ def _baseline(tree: Tree, about: str, report: Report) -> Json:
     return None
 
 
+_LABEL: Final = re.compile(r"[^\W_][^\x00-\x1f\x7f]{0,99}\Z")
+
+
+def _texts_by_pattern(tree: Tree, about: str, report: Report) -> Json:
+    """Read a mapping from event types (``*`` stands for anything) to words."""
+    word = _pattern(_LABEL, "a word or two")
+    if not isinstance(tree.value, dict) or len(tree.value) > 1000:
+        _wrong(tree, about, "a mapping such as email.*: email", report)
+        return None
+    return {name: word(item, f"{about}, {name}", report) for name, item in tree.value.items()}
+
+
+def _segment_rules(tree: Tree, about: str, report: Report) -> Json:
+    """Read labels in the order in which they are tried; the last one takes everybody who is left."""
+    rules = _list_of(_table_of(
+        Field("segment", _pattern(NAME, "a name (lower-case letters, digits, _ and -)"), "the label", required=True),
+        Field("when", _expression, "the condition that is true for whoever gets it; everybody who is left, in the last one"),
+        Field("content", _list_of(_text, most=50), "what to recommend to them, best first"),
+    ), least=1, most=100)(tree, about, report)  # fmt: skip
+    if isinstance(rules, list) and all(isinstance(item.value, dict) for item in tree.value):
+        for place, item in enumerate(tree.value):
+            last, has = place == len(rules) - 1, "when" in item.value
+            if last == has:
+                told = "the last label takes everybody who is left: leave out when" if last else "only the last label goes without when"
+                report.add("missing_field" if not last else "unknown_field", f"{about}: {told}", item.place)
+    return rules
+
+
 _NAMES: Final = _pattern(NAME, "a name (lower-case letters, digits, _ and -)")
 _ABOUT: Final = Field("description", _text, "what it is for, in a sentence")
 
@@ -295,6 +323,22 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
         Field("attributes", _any, "which value stands where both have one: newest or winner"),
         Field("limits", _any, "how much one profile may gather: {identifiers: 500, merges: 500}"),
         Field("ignore", _any, "values that identify nobody"),
+        _ABOUT,
+    ),
+    Kind.PERSONALIZATION: (
+        Field("segments", _segment_rules, "labels in the order in which they are tried, each with its condition and content", required=True),
+        Field("interactions", _list_of(_event_type, least=1), "the types of event that count; * stands for anything; all when left out"),
+        Field("not_interactions", _list_of(_event_type), "those among them that do not count"),
+        Field("channels", _texts_by_pattern, "the channel of a type of event, where the data has none; the longest type that fits"),
+        Field("preferred_channel", _table_of(
+            Field("last", _integer(1, 200), "of how many of the latest interactions it is the commonest; 20 when left out"),
+            Field("otherwise", _pattern(_LABEL, "a word or two"), "what it is where no interaction has a channel; unknown when left out"),
+        ), "how the preferred channel is found"),
+        Field("gaps", _list_of(_table_of(
+            Field("gap", _pattern(_LABEL, "a word or two"), "what is missing", required=True),
+            Field("when", _expression, "the condition that is true when it is missing", required=True),
+        ), most=100), "what an answer lists as missing"),
+        Field("adapters", _list_of(_text, least=1, most=20), "the CRM adapters that are asked, in their order; all when left out"),
         _ABOUT,
     ),
 }  # fmt: skip

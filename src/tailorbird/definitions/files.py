@@ -169,9 +169,18 @@ def _document(tree: Tree, report: Report) -> Document | None:
         report.add("missing_field", f"segment {name} has {told}", tree.place, "Give a condition (when: …) or members: manual.")
     if name is None:
         return None
-    places = {key: item.place for key, item in items.items()}
+    places = dict(_places(items))
     return Document(kind, name, spec, tree.place, places, broken=len(report.mistakes) > before,
                     draft=draft is not None and draft.value is True)  # fmt: skip
+
+
+def _places(items: Mapping[str, Tree]) -> Iterator[tuple[str, Place]]:
+    """Yield where each field stands, and those of the items of lists (``segments[0].when``)."""
+    for key, item in items.items():
+        yield key, item.place
+        for index, part in enumerate(item.value if isinstance(item.value, list) else ()):
+            if isinstance(part.value, dict):
+                yield from ((f"{key}[{index}].{name}", inner.place) for name, inner in part.value.items())
 
 
 def _kind(tree: Tree | None, place: Place, report: Report) -> Kind | None:

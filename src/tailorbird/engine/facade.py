@@ -20,6 +20,7 @@ from tailorbird.definitions.lifecycle import Applied
 from tailorbird.engine import asking, authoring, people, simulate
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
+from tailorbird.engine.service import Personalizer
 from tailorbird.engine.views import (
     Answer,
     FeatureView,
@@ -29,7 +30,7 @@ from tailorbird.engine.views import (
     SegmentView,
     Timeline,
 )
-from tailorbird.ports import Merge, Store
+from tailorbird.ports import CrmAdapter, Merge, Store
 from tailorbird.profiles import erase
 from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.gate import Gate, parse_guard
@@ -62,7 +63,7 @@ class Engine:
 
     def __init__(
         self, store: Store, *, clock: Clock | None = None, settings: Settings | None = None,
-        connectors: Mapping[str, Connector] | None = None,
+        connectors: Mapping[str, Connector] | None = None, adapters: Iterable[CrmAdapter] = (),
     ) -> None:  # fmt: skip
         self.store = store
         self.clock: Clock = clock or SystemClock()
@@ -76,6 +77,7 @@ class Engine:
         self._guarded: tuple[object, Gate] | None = None
         self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings)
         self._reader = asking.Reader(self.parts)
+        self.service = Personalizer(self.parts, adapters)
         if unsettled(store):  # an import was interrupted before memberships had followed
             authoring.recompute(self.parts, self.now())
             settled(store)
@@ -86,13 +88,13 @@ class Engine:
     @classmethod
     def open(
         cls, url: str | None = None, *, clock: Clock | None = None, settings: Settings | None = None,
-        connectors: Mapping[str, Connector] | None = None,
+        connectors: Mapping[str, Connector] | None = None, adapters: Iterable[CrmAdapter] = (),
     ) -> Self:  # fmt: skip
         """Open the database at a URL or path (by default the one in the settings, ``tailorbird.db`` here)."""
         chosen = settings or Settings()
         store = open_store(url or chosen.database_url)
         try:
-            return cls(store, clock=clock, settings=chosen, connectors=connectors)
+            return cls(store, clock=clock, settings=chosen, connectors=connectors, adapters=adapters)
         except BaseException:
             store.close()
             raise
