@@ -23,7 +23,7 @@ from tailorbird.api.guard import Guard
 from tailorbird.api.idempotency import Replies
 from tailorbird.api.logs import Log, fault, open_log
 from tailorbird.api.metrics import Metrics
-from tailorbird.api.routes import actions, definitions, keys, people, questions, segments, system
+from tailorbird.api.routes import actions, definitions, keys, people, questions, segments, service, system
 from tailorbird.api.security import Keyring
 from tailorbird.engine import Engine
 from tailorbird.errors import TailorbirdError
@@ -81,6 +81,7 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
     app.include_router(definitions.router(engine))
     app.include_router(actions.router(engine))
     app.include_router(keys.router(engine, keyring))
+    app.include_router(service.router(engine))
     app.include_router(system.router(engine, metrics, queued, schema))
     _refuse_alike(app, metrics, log)
     return app

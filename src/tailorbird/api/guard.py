@@ -13,7 +13,8 @@ __all__ = ["Guard", "Headers", "scope_of"]
 Headers = list[tuple[bytes, bytes]]
 
 _OPEN: Final = frozenset({"/", "/health", "/docs", "/openapi.json"})
-_READING_POSTS: Final = ("/api/v1/evaluate", "/api/v1/definitions/check", "/api/v1/definitions/preview")
+_READING_POSTS: Final = ("/api/v1/evaluate", "/api/v1/definitions/check", "/api/v1/definitions/preview", "/invoke")
+_MCP: Final = "/mcp"
 _INTAKE: Final = "/api/v1/events"
 
 
@@ -31,6 +32,8 @@ def scope_of(method: str, path: str) -> str | None:
         return "admin"
     if method in ("GET", "HEAD", "OPTIONS") or path in _READING_POSTS:
         return "read"
+    if path == _MCP or path.startswith("/mcp/"):
+        return "read"  # tools that write ask for more themselves
     if method == "DELETE" and path.startswith("/api/v1/profiles/") and path.count("/") == 4:
         return "admin"  # erasing a person
     return "write"

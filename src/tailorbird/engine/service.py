@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock
 from typing import Final
@@ -19,7 +20,7 @@ from tailorbird.engine import people
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile
 from tailorbird.errors import InvalidInput, NotFound
-from tailorbird.personalization.rules import Personalization, Rules, Segmentation
+from tailorbird.personalization.rules import Judgement, Personalization, Rules, Segmentation
 from tailorbird.personalization.writing import Story, write
 from tailorbird.ports import CrmAdapter
 
@@ -32,6 +33,7 @@ INTERACTIONS: Final = 20
 """How many of the latest interactions an answer shows when nothing is said."""
 MAX_INTERACTIONS: Final = 200
 MAX_QUERY: Final = 2_000
+MAX_ID: Final = 300
 
 
 class UnknownContact(NotFound):
@@ -82,12 +84,12 @@ class Personalizer:
         if query is not None and len(query) > MAX_QUERY:
             raise InvalidInput(f"query is longer than {MAX_QUERY} characters")
         asked, context, failed, rules = self._look(contact_id, interaction_limit)
-        segmentation, missing = rules.judge(context, self._parts.now())
+        judged = rules.judge(context, self._parts.now())
         shown = msgspec.structs.replace(context, interactions=context.interactions[:interaction_limit])
-        gaps = (*missing, *failed)
+        gaps = (*judged.gaps, *failed)
         return Answered(
-            service=NAME, contact_id=asked, crm_context=_view(shown), segmentation=segmentation,
-            narrative=write(Story(shown, segmentation, gaps, query)), data_gaps=gaps,
+            service=NAME, contact_id=asked, crm_context=_view(shown), segmentation=judged.segmentation,
+            narrative=write(Story(shown, judged.segmentation, judged.because, gaps, query)), data_gaps=gaps,
         )  # fmt: skip
 
     def context(self, contact_id: str | None, interaction_limit: int = INTERACTIONS) -> ContextView:
@@ -96,9 +98,14 @@ class Personalizer:
         return _view(msgspec.structs.replace(context, interactions=context.interactions[:interaction_limit]))
 
     def segment(self, contact_id: str | None) -> Segmentation:
-        """Return a contact's label, why they have it, and what follows from it."""
-        _, context, _, rules = self._look(contact_id, 1)
-        return rules.judge(context, self._parts.now())[0]
+        """Return a contact's label and what follows from it. Raises ``InvalidInput`` and ``UnknownContact``."""
+        return self.judge(contact_id).segmentation
+
+    def judge(self, contact_id: str | None) -> Judgement:
+        """Return a contact's segmentation, why it is so, and what is missing. Raises ``InvalidInput`` and ``UnknownContact``."""
+        _, context, failed, rules = self._look(contact_id, 1)
+        judged = rules.judge(context, self._parts.now())
+        return replace(judged, gaps=(*judged.gaps, *failed))
 
     def personalization(self, contact_id: str | None) -> Personalization:
         """Return how to speak to a contact: over which channel, and what to recommend."""
@@ -140,6 +147,8 @@ class Personalizer:
         asked = (contact_id or "").strip()
         if not asked:
             raise InvalidInput("contact_id is required")
+        if len(asked) > MAX_ID:
+            raise InvalidInput(f"contact_id is longer than {MAX_ID} characters")
         if not 1 <= limit <= MAX_INTERACTIONS:
             raise InvalidInput(f"interaction_limit must be a whole number from 1 to {MAX_INTERACTIONS}")
         rules = self.rules

@@ -16,12 +16,13 @@ from tailorbird.core.crm import CrmContext, Interaction
 from tailorbird.core.event import Json
 from tailorbird.expr.check import Schema, resolve
 from tailorbird.expr.evaluate import History, evaluate
+from tailorbird.expr.explain import explain
 from tailorbird.expr.nodes import Node
 from tailorbird.expr.parse import parse
 from tailorbird.expr.types import Type
 from tailorbird.personalization.facts import history_of, schema_with_facts
 
-__all__ = ["Personalization", "Rule", "Rules", "Segmentation", "conditions"]
+__all__ = ["Judgement", "Personalization", "Rule", "Rules", "Segmentation", "conditions"]
 
 LATEST: Final = 20
 """Of how many of the latest interactions the preferred channel is the commonest, when the definition does not say."""
@@ -35,7 +36,7 @@ class Personalization(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Segmentation(msgspec.Struct, frozen=True, kw_only=True):
-    """The label a contact got and what follows from it. ``because`` is the condition that was true; None: no other was.
+    """The label a contact got and what follows from it.
 
     ``interaction_count`` counts all interactions, however few of them the answer shows.
     """
@@ -45,7 +46,15 @@ class Segmentation(msgspec.Struct, frozen=True, kw_only=True):
     personalization: Personalization
     tags: tuple[str, ...]
     account_tier: str | None
-    because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the rules say of a contact: the segmentation, why in words, and what is missing."""
+
+    segmentation: Segmentation
+    because: str
+    gaps: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,7 @@ class Rule:
     text: str | None
     when: Node | None
     content: tuple[str, ...] = ()
+    words: str = "no other rule applies"
 
     def holds(self, history: History, instant: int) -> bool:
         """Return whether the condition is true; unknown is not."""
@@ -90,7 +100,8 @@ class Rules:
         def rule(item: Mapping[str, Json], label: str) -> Rule:
             text = item.get("when")
             when = None if text is None else resolve(parse(text), known, expect=Type.BOOL, text=text)
-            return Rule(item[label], text, when, tuple(item.get("content") or ()))
+            content = tuple(item.get("content") or ())
+            return Rule(item[label], text, when, content, *(() if text is None else (explain(parse(text)),)))
 
         preferred = spec.get("preferred_channel") or {}
         given = sorted((spec.get("channels") or {}).items(), key=lambda item: (-len(item[0]), item[0]))
@@ -122,8 +133,8 @@ class Rules:
             contact=context.contact, account=context.account, interactions=items, total=total, history=context.history, seed=context.seed
         )  # fmt: skip
 
-    def judge(self, context: CrmContext, instant: int) -> tuple[Segmentation, tuple[str, ...]]:
-        """Return the segmentation of a dressed context as of an instant, and what is missing of the contact."""
+    def judge(self, context: CrmContext, instant: int) -> Judgement:
+        """Return the segmentation of a dressed context as of an instant, why, and what is missing of the contact."""
         channel = self.preferred(context.interactions)
         facts = facts_of(context, channel)
         history = history_of(context, facts, instant)
@@ -133,9 +144,10 @@ class Rules:
         segmentation = Segmentation(
             segment=found.label, interaction_count=context.total or 0,
             personalization=Personalization(preferred_channel=channel or self.otherwise, recommended_content=found.content),
-            tags=context.contact.tags, account_tier=facts["account_tier"], because=found.text,
+            tags=context.contact.tags, account_tier=facts["account_tier"],
         )  # fmt: skip
-        return segmentation, tuple(rule.label for rule in self.gap_rules if rule.holds(history, instant))
+        gaps = tuple(rule.label for rule in self.gap_rules if rule.holds(history, instant))
+        return Judgement(segmentation, found.words, gaps)
 
     def preferred(self, interactions: Iterable[Interaction]) -> str | None:
         """Return the commonest channel of the latest dressed interactions; of equally common ones that of the latest."""

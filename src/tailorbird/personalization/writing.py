@@ -31,10 +31,11 @@ _CHOICES: Final = ("segment", "channel", "content", "gaps")
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What a narrative is written from: a dressed context, its segmentation, what is missing, and what was asked."""
+    """What a narrative is written from: a dressed context, its segmentation and why, what is missing, and what was asked."""
 
     context: CrmContext
     segmentation: Segmentation
+    because: str
     gaps: tuple[str, ...] = ()
     query: str | None = None
 
@@ -89,9 +90,7 @@ def _introduction(story: Story) -> str:
 
 
 def _segment(story: Story) -> str:
-    found = story.segmentation
-    why = f"because this is true: {found.because}" if found.because else "because no other rule applies"
-    return f"The segment is {found.segment}, {why}."
+    return f"The segment is {story.segmentation.segment}: {story.because}."
 
 
 def _channel(story: Story) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from tailorbird.core.crm import Account, Contact, CrmContext, Interaction
 from tailorbird.core.event import CONSENT_GRANTED, CONSENT_WITHDRAWN, PROFILE_UPDATED, TAG_ADDED, Event, Json
 from tailorbird.core.profile import Identifier, Profile
-from tailorbird.errors import NotFound
+from tailorbird.errors import InvalidEvent, NotFound
 from tailorbird.ports import Store
 from tailorbird.runtime.ingest import Incoming
 
@@ -44,7 +44,7 @@ class NativeAdapter:
         """Return the profile as a contact, with its company, its history and the latest interactions."""
         try:
             profile = self._find(contact_id)
-        except NotFound:
+        except (NotFound, InvalidEvent):  # it may well be an id in another CRM
             return None
         history = tuple(self._store.history([profile.key]).get(profile.key, ()))
         latest: list[Interaction] = []
