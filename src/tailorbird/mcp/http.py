@@ -51,7 +51,8 @@ class MCPApp:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
-        headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+        # What stands around a header's value is no part of it (RFC 9110, 5.5), and not every HTTP parser takes it off.
+        headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         if scope["method"] != "POST":
             await _refuse(send, 405, b"this server sends nothing by itself; POST a message", ((b"allow", b"POST"),))
         elif not _same_site(headers, self._ours):
@@ -59,7 +60,7 @@ class MCPApp:
         elif not self._running:
             await _refuse(send, 503, b"the server is not running")
         else:
-            await self._running[self._may_write(headers)].asgi_app(scope, receive, send)
+            await self._running[self._may_write(headers)].asgi_app({**scope, "headers": headers}, receive, send)
 
 
 def _same_site(headers: Headers, ours: Callable[[str], bool]) -> bool:
