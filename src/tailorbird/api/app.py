@@ -67,7 +67,8 @@ def create_app(engine: Engine | str, settings: Settings | None = None, *, local:
     if agents is not None:
         app.router.routes.append(Route("/mcp", agents, include_in_schema=False))
     guard = Guard(keyring, opened.clock.now, local=local, hosts=hosts)
-    return Front(app, opened, guard, metrics, journal, intake.take, Replies(opened), app.openapi)
+    short = service.Shortcut(app, service.replies(opened))
+    return Front(short, opened, guard, metrics, journal, intake.take, Replies(opened), app.openapi)
 
 
 def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queued: Callable[[], int], lifespan: Any) -> FastAPI:

@@ -139,7 +139,7 @@ class Personalizer:
         parts = self._parts
         return NativeAdapter(
             parts.store, find=lambda ref: find_profile(parts.store, ref, region=parts.region),
-            counts=lambda type_: self.rules.is_interaction(type_),
+            counts=lambda: self.rules.is_interaction,
             take=lambda batch: people.accepted(parts.loop.take(batch, parts.now())), erase=lambda ref: people.erase(parts, ref),
         )  # fmt: skip
 

@@ -9,7 +9,6 @@ from tailorbird.core.crm import CrmContext
 from tailorbird.core.event import CONSENT_GRANTED, CONSENT_WITHDRAWN, PROFILE_UPDATED, TAG_ADDED, Event, Json
 from tailorbird.core.ids import bucket_seed
 from tailorbird.expr.check import Schema
-from tailorbird.expr.evaluate import History
 from tailorbird.expr.types import Type
 
 __all__ = ["FACTS", "history_of", "schema_with_facts"]
@@ -36,18 +35,19 @@ def schema_with_facts(schema: Schema) -> Schema:
     return Schema({**schema.attributes, **FACTS}, schema.segments, schema.features)
 
 
-def history_of(context: CrmContext, facts: Mapping[str, Json], instant: int) -> History:
-    """Return the history that conditions are asked over: the person's own, or what the CRM says read as one; then the facts.
+def history_of(context: CrmContext, facts: Mapping[str, Json], instant: int) -> tuple[int, list[Event]]:
+    """Return the chance and the events that conditions are asked over, in their order, the facts last.
 
-    Facts with the value None are left out, so that they are unknown.
+    It is the person's own history, or what the CRM says read as one. Facts with the value None are left out: unknown.
     """
     told = {name: value for name, value in facts.items() if value is not None}
     last = Event(
         id="tb:facts", type=PROFILE_UPDATED, profile=0, at=instant, received_at=instant, seq=_LAST, data={"attributes": told}
     )
     if context.history is not None:
-        return History(context.seed, (*context.history, last))
-    return History(bucket_seed(context.contact.id), (*_told(context, instant), last))
+        return context.seed, [*context.history, last]
+    events = sorted(_told(context, instant), key=lambda event: (event.at, event.seq))
+    return bucket_seed(context.contact.id), [*events, last]
 
 
 def _told(context: CrmContext, instant: int) -> Iterator[Event]:

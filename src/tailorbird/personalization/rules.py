@@ -13,10 +13,10 @@ from typing import Final, Self
 import msgspec
 
 from tailorbird.core.crm import CrmContext, Interaction
-from tailorbird.core.event import Json
+from tailorbird.core.event import Event, Json
 from tailorbird.expr.check import Schema, resolve
-from tailorbird.expr.evaluate import History, evaluate
 from tailorbird.expr.explain import explain
+from tailorbird.expr.incremental import Program
 from tailorbird.expr.nodes import Node
 from tailorbird.expr.parse import parse
 from tailorbird.expr.types import Type
@@ -62,14 +62,9 @@ class Rule:
     """A label and when it is given; ``when`` None: always. For gaps the label is what is missing."""
 
     label: str
-    text: str | None
     when: Node | None
     content: tuple[str, ...] = ()
     words: str = "no other rule applies"
-
-    def holds(self, history: History, instant: int) -> bool:
-        """Return whether the condition is true; unknown is not."""
-        return self.when is None or evaluate(self.when, history, instant) is True
 
 
 def conditions(spec: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
@@ -89,6 +84,11 @@ class Rules:
     ) -> None:  # fmt: skip
         self.labels, self.gap_rules, self.latest, self.otherwise, self.adapters = labels, gaps, latest, otherwise, adapters
         self._channels = channels
+        named = {f"{place}": rule.when for place, rule in enumerate((*labels, *gaps)) if rule.when is not None}
+        self._program, self._asked = Program({}, named), tuple(named)
+        # Compiled here and now: afterwards several threads ask at once.
+        state = self._program.start(0, [Event(id="", type=t, profile=0, at=0, received_at=0) for t in sorted(self._program.types)])
+        self._program.values(state, self._asked, 0)
         self._is_interaction = lru_cache(4096)(lambda type_: bool(wanted.match(type_)) and not unwanted.match(type_))
         self._channel_of_type = lru_cache(4096)(self._find_channel)
 
@@ -101,7 +101,7 @@ class Rules:
             text = item.get("when")
             when = None if text is None else resolve(parse(text), known, expect=Type.BOOL, text=text)
             content = tuple(item.get("content") or ())
-            return Rule(item[label], text, when, content, *(() if text is None else (explain(parse(text)),)))
+            return Rule(item[label], when, content, *(() if text is None else (explain(parse(text)),)))
 
         preferred = spec.get("preferred_channel") or {}
         given = sorted((spec.get("channels") or {}).items(), key=lambda item: (-len(item[0]), item[0]))
@@ -137,16 +137,18 @@ class Rules:
         """Return the segmentation of a dressed context as of an instant, why, and what is missing of the contact."""
         channel = self.preferred(context.interactions)
         facts = facts_of(context, channel)
-        history = history_of(context, facts, instant)
-        found = next((rule for rule in self.labels if rule.holds(history, instant)), None)
-        if found is None:  # the last label has no condition; the check of definitions sees to that
-            raise AssertionError("no label without a condition")
+        seed, events = history_of(context, facts, instant)
+        state = self._program.start(seed, events)
+        latest = max(instant, events[-2].at) if len(events) > 1 else instant
+        values = dict(zip(self._asked, self._program.values(state, self._asked, latest), strict=True))
+        true = [rule.when is None or values[str(place)] is True for place, rule in enumerate((*self.labels, *self.gap_rules))]
+        found = self.labels[true.index(True)]  # the last label has no condition; the check of definitions sees to that
         segmentation = Segmentation(
             segment=found.label, interaction_count=context.total or 0,
             personalization=Personalization(preferred_channel=channel or self.otherwise, recommended_content=found.content),
             tags=context.contact.tags, account_tier=facts["account_tier"],
         )  # fmt: skip
-        gaps = tuple(rule.label for rule in self.gap_rules if rule.holds(history, instant))
+        gaps = tuple(rule.label for rule, holds in zip(self.gap_rules, true[len(self.labels) :], strict=True) if holds)
         return Judgement(segmentation, found.words, gaps)
 
     def preferred(self, interactions: Iterable[Interaction]) -> str | None:

@@ -27,6 +27,7 @@ _TOPICS: Final = {
     "gaps": frozenset({"missing", "unknown", "gap", "gaps", "lack", "lacks", "incomplete"}),
 }
 _CHOICES: Final = ("segment", "channel", "content", "gaps")
+_ASKING: Final = frozenset().union(*_TOPICS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def relevant(interactions: Iterable[Interaction], query: str) -> tuple[Interacti
 
     Words of less than three letters, common ones, and those that ask for a part of the answer tell nothing.
     """
-    asked = _words(query) - frozenset().union(*_TOPICS.values())
+    asked = _words(query) - _ASKING
     stems = {word[:-1] if len(word) > 4 and word.endswith("s") else word for word in asked}
     if not stems:
         return ()
@@ -113,7 +114,7 @@ def _gaps(story: Story) -> str:
 def _about(story: Story) -> tuple[str, ...]:
     query = story.query or ""
     found = relevant(story.context.interactions, query)
-    if not _words(query) - frozenset().union(*_TOPICS.values()):
+    if not _words(query) - _ASKING:
         return ()
     shown = len(story.context.interactions)
     if not found:

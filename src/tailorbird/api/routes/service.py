@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -10,16 +11,16 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from tailorbird.api.answers import reply
-from tailorbird.api.bodies import decode
+from tailorbird.api.answers import Answer, Send, encode, refusal, send_answer
+from tailorbird.api.bodies import Receive, decode
 from tailorbird.api.problems import CONTENT_TYPE, Problem
 from tailorbird.api.shapes import answers, reference
 from tailorbird.engine import Engine
 from tailorbird.engine.service import INTERACTIONS, MAX_INTERACTIONS, Answered, ContextView, UnknownContact
-from tailorbird.errors import InvalidInput
+from tailorbird.errors import InvalidInput, TailorbirdError
 from tailorbird.personalization.rules import Personalization, Segmentation
 
-__all__ = ["Ask", "ContextFound", "PersonalizationFound", "Refused", "SegmentFound", "router"]
+__all__ = ["Ask", "ContextFound", "PersonalizationFound", "Refused", "SegmentFound", "Shortcut", "replies", "router"]
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +61,15 @@ class PersonalizationFound(msgspec.Struct, frozen=True, kw_only=True):
     personalization: Personalization
 
 
-def router(engine: Engine) -> APIRouter:
-    """Return the routes of the service."""
-    routes = APIRouter(tags=["service"])
+Reply = Callable[[bytes], Answer]
+
+
+def replies(engine: Engine) -> dict[str, Reply]:
+    """Return what answers each path of the service, given the body of a POST; to be called from a thread."""
     service = engine.service
+
+    def invoke(ask: Ask) -> Answered:
+        return service.invoke(_id(ask), ask.interaction_limit, ask.query)
 
     def context(ask: Ask) -> ContextFound:
         return ContextFound(contact_id=_id(ask), crm_context=service.context(_id(ask), ask.interaction_limit))
@@ -76,10 +82,46 @@ def router(engine: Engine) -> APIRouter:
         found = service.segment(_id(ask))
         return PersonalizationFound(contact_id=_id(ask), segment=found.segment, personalization=found.personalization)
 
+    return {
+        "/invoke": partial(_reply, invoke), "/mcp/crm/segment/context": partial(_reply, context),
+        "/mcp/crm/segment": partial(_reply, segment), "/mcp/crm/personalization": partial(_reply, personalization),
+    }  # fmt: skip
+
+
+class Shortcut:
+    """Answers questions about contacts ahead of FastAPI's routing; everything else is let through."""
+
+    def __init__(self, inner: Callable[[Any, Receive, Send], Awaitable[None]], known: Mapping[str, Reply]) -> None:
+        self._inner = inner
+        self._known = known
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer a request whose body comes in one piece."""
+        found = self._known.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if found is None:
+            await self._inner(scope, receive, send)
+            return
+        body = (await receive()).get("body", b"")
+        try:
+            answer = await run_sync(found, body)
+        except TailorbirdError as error:
+            answer = refusal(error)
+        await send_answer(send, answer)
+
+
+def router(engine: Engine) -> APIRouter:
+    """Return the routes of the service, for whoever browses them; the ``Shortcut`` answers before they are reached."""
+    routes = APIRouter(tags=["service"])
+    known = replies(engine)
+
+    async def answer(request: Request) -> Response:
+        found = await run_sync(known[request.url.path], await request.body())
+        return Response(found.body, found.status, media_type="application/json")
+
     @routes.post("/invoke", responses=_answers(Answered), operation_id="invoke", openapi_extra=_extra(INTERACTIONS, "query"))
     async def invoke(request: Request) -> Response:
         """Everything about a contact: CRM context, segmentation, personalization, narrative, and what is missing."""
-        return await _answer(request, lambda ask: service.invoke(_id(ask), ask.interaction_limit, ask.query))
+        return await answer(request)
 
     @routes.post(
         "/mcp/crm/segment/context", responses=_answers(ContextFound), operation_id="segment_context",
@@ -87,19 +129,19 @@ def router(engine: Engine) -> APIRouter:
     )  # fmt: skip
     async def segment_context(request: Request) -> Response:
         """What the CRM says of a contact: the contact, their account, the latest interactions."""
-        return await _answer(request, context)
+        return await answer(request)
 
     @routes.post("/mcp/crm/segment", responses=_answers(SegmentFound), operation_id="segment_contact", openapi_extra=_extra())
     async def segment_contact(request: Request) -> Response:
         """A contact's label, why they have it, and what follows from it."""
-        return await _answer(request, segment)
+        return await answer(request)
 
     @routes.post(
         "/mcp/crm/personalization", responses=_answers(PersonalizationFound), operation_id="personalization", openapi_extra=_extra()
     )
     async def personalize(request: Request) -> Response:
         """How to speak to a contact: over which channel, and what to recommend."""
-        return await _answer(request, personalization)
+        return await answer(request)
 
     return routes
 
@@ -107,15 +149,13 @@ def router(engine: Engine) -> APIRouter:
 _decoder: Final = msgspec.json.Decoder(Ask)
 
 
-async def _answer(request: Request, ask: Callable[[Ask], Any]) -> Response:
-    body = await request.body()
+def _reply(ask: Callable[[Ask], Any], body: bytes) -> Answer:
     try:
-        asked = decode(_decoder, body) if body.strip() not in (b"", b"null") else Ask()
-        return reply(await run_sync(ask, asked))
+        return Answer(encode(ask(decode(_decoder, body) if body.strip() not in (b"", b"null") else Ask())))
     except UnknownContact as error:
-        return reply(Refused(error=error.message, contact_id=error.contact_id), error.status)
+        return Answer(encode(Refused(error=error.message, contact_id=error.contact_id)), error.status)
     except InvalidInput as error:
-        return reply(Refused(error=error.message), error.status)
+        return Answer(encode(Refused(error=error.message)), error.status)
 
 
 def _id(ask: Ask) -> str:

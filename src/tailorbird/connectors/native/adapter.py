@@ -20,14 +20,14 @@ _FIELDS: Final = ("email", "phone", "first_name", "last_name", "name", "company"
 class NativeAdapter:
     """Contacts out of the store. ``contact_id`` is a public id, an external id, or ``kind:value``.
 
-    ``find`` raises ``NotFound``; ``counts`` says whether a type of event is an interaction; ``take`` takes events in, or
+    ``find`` raises ``NotFound``; ``counts`` gives what says whether a type of event is an interaction; ``take`` takes events in, or
     raises; ``erase`` erases a person everywhere.
     """
 
     name = "native"
 
     def __init__(
-        self, store: Store, *, find: Callable[[str], Profile], counts: Callable[[str], bool],
+        self, store: Store, *, find: Callable[[str], Profile], counts: Callable[[], Callable[[str], bool]],
         take: Callable[[Sequence[Incoming]], Any], erase: Callable[[str], Any],
     ) -> None:  # fmt: skip
         self._store = store
@@ -47,10 +47,11 @@ class NativeAdapter:
         except (NotFound, InvalidEvent):  # it may well be an id in another CRM
             return None
         history = tuple(self._store.history([profile.key]).get(profile.key, ()))
+        counts = self._counts()
         latest: list[Interaction] = []
         total = 0
         for event in reversed(history):
-            if self._counts(event.type):
+            if counts(event.type):
                 total += 1
                 if len(latest) < interaction_limit:
                     latest.append(_interaction(event))
