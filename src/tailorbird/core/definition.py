@@ -21,7 +21,7 @@ class Kind(StrEnum):
     SUBSCRIPTION = "subscription"  # spec: events: [types], url, secret_env?, segments?: [names]
     GATE = "gate"  # spec: channel, purpose?, cap?: {count, per}, quiet_hours?: {from, to, timezone?}
     MERGE_RULE = "merge_rule"  # spec: see profiles
-    PERSONALIZATION = "personalization"  # spec: segments: [{segment, when?, content}], gaps, interactions, channels, …
+    PERSONALIZATION = "personalization"  # spec: labels: [{label, when?, content}], gaps, interactions, channels, …
 
 
 class Status(StrEnum):

@@ -281,7 +281,7 @@ class _Outline:
         whole = [key for key in sorted(self.definitions) if key[0] == Kind.PERSONALIZATION]
         for key in whole[1:]:
             self._fault(
-                key, "segments", "duplicate", f"there is a personalization already: {whole[0][1]}",
+                key, "labels", "duplicate", f"there is a personalization already: {whole[0][1]}",
                 "Keep one: archive the other, or give this one its name.",
             )  # fmt: skip
         for key, field in ((k, f) for k in sorted(self.definitions) for f in ("segments", "features")):

@@ -253,10 +253,10 @@ def _texts_by_pattern(tree: Tree, about: str, report: Report) -> Json:
     return {name: word(item, f"{about}, {name}", report) for name, item in tree.value.items()}
 
 
-def _segment_rules(tree: Tree, about: str, report: Report) -> Json:
+def _labels(tree: Tree, about: str, report: Report) -> Json:
     """Read labels in the order in which they are tried; the last one takes everybody who is left."""
     rules = _list_of(_table_of(
-        Field("segment", _pattern(NAME, "a name (lower-case letters, digits, _ and -)"), "the label", required=True),
+        Field("label", _pattern(NAME, "a name (lower-case letters, digits, _ and -)"), "the label", required=True),
         Field("when", _expression, "the condition that is true for whoever gets it; everybody who is left, in the last one"),
         Field("content", _list_of(_text, most=50), "what to recommend to them, best first"),
     ), least=1, most=100)(tree, about, report)  # fmt: skip
@@ -326,7 +326,7 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
         _ABOUT,
     ),
     Kind.PERSONALIZATION: (
-        Field("segments", _segment_rules, "labels in the order in which they are tried, each with its condition and content", required=True),
+        Field("labels", _labels, "labels in the order in which they are tried, each with its condition and content", required=True),
         Field("interactions", _list_of(_event_type, least=1), "the types of event that count; * stands for anything; all when left out"),
         Field("not_interactions", _list_of(_event_type), "those among them that do not count"),
         Field("channels", _texts_by_pattern, "the channel of a type of event, where the data has none; the longest type that fits"),

@@ -175,7 +175,7 @@ def _document(tree: Tree, report: Report) -> Document | None:
 
 
 def _places(items: Mapping[str, Tree]) -> Iterator[tuple[str, Place]]:
-    """Yield where each field stands, and those of the items of lists (``segments[0].when``)."""
+    """Yield where each field stands, and those of the items of lists (``labels[0].when``)."""
     for key, item in items.items():
         yield key, item.place
         for index, part in enumerate(item.value if isinstance(item.value, list) else ()):

@@ -68,8 +68,8 @@ class Rule:
 
 
 def conditions(spec: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
-    """Yield the conditions of a personalization: the field where each stands (``segments[0].when``), and its text."""
-    for field in ("segments", "gaps"):
+    """Yield the conditions of a personalization: the field where each stands (``labels[0].when``), and its text."""
+    for field in ("labels", "gaps"):
         for index, item in enumerate(spec.get(field) or ()):
             if isinstance(item, dict) and isinstance(item.get("when"), str):
                 yield f"{field}[{index}].when", item["when"]
@@ -107,7 +107,7 @@ class Rules:
         given = sorted((spec.get("channels") or {}).items(), key=lambda item: (-len(item[0]), item[0]))
         channels = tuple((_pattern([glob]), channel) for glob, channel in given)
         return cls(
-            tuple(rule(item, "segment") for item in spec["segments"]), tuple(rule(item, "gap") for item in spec.get("gaps") or ()),
+            tuple(rule(item, "label") for item in spec["labels"]), tuple(rule(item, "gap") for item in spec.get("gaps") or ()),
             _pattern(spec.get("interactions") or ["*"]), _pattern(spec.get("not_interactions") or []), channels,
             preferred.get("last", LATEST), preferred.get("otherwise"), tuple(spec.get("adapters") or ()),
         )  # fmt: skip
