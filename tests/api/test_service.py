@@ -38,7 +38,9 @@ def test_invoke_answers_everything_about_a_contact(known: Live) -> None:
     assert list(context) == ["contact", "account", "interactions"]
     assert (context["contact"]["name"], context["contact"]["email"]) == ("Ann Lee", "ann@example.com")
     assert (context["account"]["name"], context["account"]["tier"]) == ("Acme", "gold")
-    assert [(i["type"], i["channel"]) for i in context["interactions"]] == [("call.completed", "phone")] + [("email.opened", "email")] * 5
+    assert [(i["type"], i["channel"]) for i in context["interactions"]] == [("call.completed", "phone")] + [
+        ("email.opened", "email")
+    ] * 5
     assert found["segmentation"] == {
         "segment": "engaged", "interaction_count": 6, "tags": ["vip"], "account_tier": "gold",
         "personalization": {

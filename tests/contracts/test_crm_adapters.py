@@ -48,7 +48,12 @@ def test_a_contact_is_created_found_changed_and_deleted(adapter: CrmAdapter) -> 
     id_ = adapter.upsert(Contact(id="c-7", name="Ann Lee", email="ann@example.com"))
     found = adapter.fetch(id_, interaction_limit=5)
     assert isinstance(found, CrmContext)
-    assert (found.contact.id, found.contact.name, found.contact.email, found.interactions) == (id_, "Ann Lee", "ann@example.com", ())
+    assert (found.contact.id, found.contact.name, found.contact.email, found.interactions) == (
+        id_,
+        "Ann Lee",
+        "ann@example.com",
+        (),
+    )
     assert adapter.upsert(Contact(id=id_, company="Acme")) == id_
     changed = adapter.fetch(id_, interaction_limit=5)
     assert changed is not None and changed.account is not None
@@ -103,6 +108,10 @@ def test_the_setting_names_adapters_and_says_what_cannot_be_loaded(shown: Path) 
     from tailorbird.errors import InvalidInput
 
     assert [adapter.name for adapter in load_adapters("filecrm:FileCrm")] == ["filecrm"]
-    for name, told in (("filecrm", "is not package.module:Name"), ("nowhere:X", "cannot be loaded"), ("pathlib:Path", "lacks connect")):
+    for name, told in (
+        ("filecrm", "is not package.module:Name"),
+        ("nowhere:X", "cannot be loaded"),
+        ("pathlib:Path", "lacks connect"),
+    ):
         with pytest.raises(InvalidInput, match=told):
             load_adapters(name)

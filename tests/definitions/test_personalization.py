@@ -59,7 +59,7 @@ def test_the_rules_survive_a_restart_and_a_replay(engine: Engine, tmp_path_facto
 
 
 def test_a_wrong_condition_is_told_with_its_place(engine: Engine) -> None:
-    text = mistakes(engine, OURS.replace("interaction_count", "member_of(\"nobody\") and interaction_count"))
+    text = mistakes(engine, OURS.replace("interaction_count", 'member_of("nobody") and interaction_count'))
     assert "nobody" in text and "text:6:" in text and "^" in text
     text = mistakes(engine, OURS.replace(">= 1", '= "many"'))
     assert "text:6:" in text
@@ -70,7 +70,7 @@ def test_a_wrong_condition_is_told_with_its_place(engine: Engine) -> None:
     ("old", "new", "told"),
     [
         ("  - label: rest\n", "  - label: rest\n    when: interaction_count = 0\n", "the last label takes everybody who is left"),
-        ("    when: member_of(\"vip\") and interaction_count >= 1\n", "", "only the last label goes without when"),
+        ('    when: member_of("vip") and interaction_count >= 1\n', "", "only the last label goes without when"),
         ("label: star", "label: Star!", "is not a name"),
         ("label: rest", "labl: rest", "Did you mean label?"),
         ("labels:", "preferred_channel: {last: 0}\nlabels:", "a whole number from 1 to 200"),

@@ -111,7 +111,11 @@ def test_every_tool_says_what_it_is_what_it_takes_and_what_it_does_to_the_world(
 
 
 def test_the_three_first_tools_answer_as_their_plain_twins_do(known: Live) -> None:
-    twins = {"segment_context": "/mcp/crm/segment/context", "segment": "/mcp/crm/segment", "personalization": "/mcp/crm/personalization"}
+    twins = {
+        "segment_context": "/mcp/crm/segment/context",
+        "segment": "/mcp/crm/segment",
+        "personalization": "/mcp/crm/personalization",
+    }
     for tool, path in twins.items():
         plain = known.post(path, {"contact_id": "email:ann@example.com"}).json()
         found = call(known, tool, contact_id="email:ann@example.com")
@@ -147,7 +151,7 @@ def test_a_segment_is_previewed_and_not_made(known: Live) -> None:
 
 
 def test_mistakes_say_what_where_and_how_to_mend_them(known: Live) -> None:
-    text = refusal(known, "evaluate_expression", expression="cuntry is known and plann = \"pro\"", contact_id="ann")
+    text = refusal(known, "evaluate_expression", expression='cuntry is known and plann = "pro"', contact_id="ann")
     assert text.startswith("invalid_expression: ") and "line 1, column 1" in text and "^" in text
     text = refusal(known, "segment", contact_id="nobody")
     assert "contact not found" in text and "To mend it: Give a public id" in text
@@ -182,7 +186,7 @@ def test_a_writing_key_records_tags_changes_and_applies(known: Live, writer: str
     made = call(known, "upsert_contact", writer, email="cid@example.com", attributes={"first_name": "Cid"}, tags=["lead"])
     assert (made["attributes"]["first_name"], made["tags"]) == ("Cid", ["lead"])
     assert call(known, "upsert_contact", writer, contact_id=made["id"], attributes={"title": "CEO"})["id"] == made["id"]
-    text = "kind: segment\nname: pros\nwhen: plan = \"pro\"\n"
+    text = 'kind: segment\nname: pros\nwhen: plan = "pro"\n'
     assert call(known, "apply_definition", writer, definitions=text, check_only=True)["activated"] == []
     assert call(known, "apply_definition", writer, definitions=text)["activated"] == ["segment pros (version 1)"]
     assert call(known, "apply_definition", writer, definitions=text)["unchanged"] == ["segment pros"]

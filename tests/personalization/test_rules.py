@@ -61,7 +61,8 @@ def test_who_did_not_opt_in_is_not_contacted_however_engaged(contact: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "contact", [{"consents": {"sms/marketing": True}}, {"consents": {"phone/marketing": True}}, {"attributes": {"marketing_opt_in": True}}]
+    "contact",
+    [{"consents": {"sms/marketing": True}}, {"consents": {"phone/marketing": True}}, {"attributes": {"marketing_opt_in": True}}],
 )
 def test_an_opt_in_on_any_channel_or_as_an_attribute_is_one(contact: dict[str, Any]) -> None:
     assert judge(contact=contact).segmentation.segment == "new-lead"
@@ -131,7 +132,10 @@ def test_a_condition_may_ask_whatever_a_segments_may_of_any_crm() -> None:
     ]  # fmt: skip
     rules = own(labels=labels, channels={"call.*": "phone"})
     call = (Interaction(id="i", type="call.completed", at=NOW - DAY, data={"minutes": 9}),)
-    assert judge(rules, contact={"attributes": {"plan": "pro"}, "tags": ("vip",)}, interactions=call).segmentation.segment == "caller"
+    assert (
+        judge(rules, contact={"attributes": {"plan": "pro"}, "tags": ("vip",)}, interactions=call).segmentation.segment
+        == "caller"
+    )
     old = (Interaction(id="i", type="call.completed", at=NOW - 3 * DAY, data={"minutes": 9}),)
     golden = Account(tier="gold", attributes={"region": "EU"})
     assert judge(rules, interactions=old, account=golden).segmentation.segment == "golden"

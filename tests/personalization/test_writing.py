@@ -17,12 +17,14 @@ ITEMS = (
 
 
 def story(query: str | None = None, items: tuple[Interaction, ...] = ITEMS, **contact: Any) -> Story:
-    named = {"name": "Ann Lee", "title": "CTO", "company": "Acme"} if not contact else contact
+    named = contact or {"name": "Ann Lee", "title": "CTO", "company": "Acme"}
     found = Segmentation(
         segment="nurture", interaction_count=len(items), tags=(), account_tier=None,
         personalization=Personalization(preferred_channel="phone" if items else None, recommended_content=("case studies",)),
     )  # fmt: skip
-    return Story(CrmContext(contact=Contact(id="c", **named), interactions=items), found, "no other rule applies", ("email",), query)
+    return Story(
+        CrmContext(contact=Contact(id="c", **named), interactions=items), found, "no other rule applies", ("email",), query
+    )
 
 
 def test_it_says_who_why_how_what_and_what_is_missing() -> None:

@@ -28,9 +28,8 @@ def load_adapters(names: str = "") -> list[CrmAdapter]:
     Each name is called without arguments. Raises ``InvalidInput`` naming what cannot be loaded.
     """
     found = [_load(name.strip()) for name in names.split(",") if name.strip()]
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        found.append(_made(f"the entry point {point.name} ({point.value})", point.load))
-    return found
+    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    return found + [_made(f"the entry point {point.name} ({point.value})", point.load) for point in points]
 
 
 class Desk:

@@ -264,7 +264,11 @@ def _labels(tree: Tree, about: str, report: Report) -> Json:
         for place, item in enumerate(tree.value):
             last, has = place == len(rules) - 1, "when" in item.value
             if last == has:
-                told = "the last label takes everybody who is left: leave out when" if last else "only the last label goes without when"
+                told = (
+                    "the last label takes everybody who is left: leave out when"
+                    if last
+                    else "only the last label goes without when"
+                )
                 report.add("missing_field" if not last else "unknown_field", f"{about}: {told}", item.place)
     return rules
 
@@ -327,7 +331,7 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
     ),
     Kind.PERSONALIZATION: (
         Field("labels", _labels, "labels in the order in which they are tried, each with its condition and content", required=True),
-        Field("interactions", _list_of(_event_type, least=1), "the types of event that count; * stands for anything; all when left out"),
+        Field("interactions", _list_of(_event_type, least=1), "the types of event that count; * stands for anything"),
         Field("not_interactions", _list_of(_event_type), "those among them that do not count"),
         Field("channels", _texts_by_pattern, "the channel of a type of event, where the data has none; the longest type that fits"),
         Field("preferred_channel", _table_of(

@@ -40,7 +40,9 @@ class UnknownContact(NotFound):
     """No CRM knows a contact by that id; ``gaps`` names the CRMs that did not answer."""
 
     def __init__(self, contact_id: str, gaps: tuple[str, ...] = ()) -> None:
-        super().__init__("contact not found", hint="Give a public id (p_…), an external id, or kind:value such as email:ann@example.com.")
+        super().__init__(
+            "contact not found", hint="Give a public id (p_…), an external id, or kind:value such as email:ann@example.com."
+        )
         self.contact_id = contact_id
         self.gaps = gaps
 
@@ -126,7 +128,8 @@ class Personalizer:
         catalog = self._parts.catalog
         made = self._made
         if made is None or made[0] is not catalog:
-            spec = catalog.personalization.spec if catalog.personalization is not None else read(PERSONALIZATION)[0].spec
+            own = catalog.personalization
+            spec = {**read(PERSONALIZATION)[0].spec, **({} if own is None else own.spec)}  # what is left out is as shipped
             made = self._made = catalog, Rules.read(spec, catalog.schema)
         return made[1]
 

@@ -40,7 +40,9 @@ Expression = Annotated[
     ),
 ]  # fmt: skip
 Limit = Annotated[int, Meta(ge=1, le=MAX_INTERACTIONS, description="How many of the latest interactions to show")]
-SegmentName = Annotated[str, Meta(min_length=1, max_length=64, description="The name of a live segment; list_segments names them")]
+SegmentName = Annotated[
+    str, Meta(min_length=1, max_length=64, description="The name of a live segment; list_segments names them")
+]
 
 
 class ContactRef(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -174,9 +176,7 @@ def _context(engine: Engine, asked: AboutContact) -> Context:
 
 def _segment(engine: Engine, asked: ContactRef) -> Segmented:
     judged = engine.service.judge(asked.contact_id)
-    return Segmented(
-        contact_id=asked.contact_id, segmentation=judged.segmentation, because=judged.because, data_gaps=judged.gaps
-    )
+    return Segmented(contact_id=asked.contact_id, segmentation=judged.segmentation, because=judged.because, data_gaps=judged.gaps)
 
 
 def _personalization(engine: Engine, asked: ContactRef) -> Personalized:
@@ -219,7 +219,9 @@ def _preview(engine: Engine, asked: Drafted) -> Previewed:
     if made is None:
         raise InvalidInput("there is nothing to preview", hint="Give a condition, such as count(page.viewed, within 7d) >= 3.")
     sample = tuple(Somebody(id=person.id, name=person.name) for person in made.sample)
-    return Previewed(size=made.size, total=made.total, percent=made.percent, explanation=explain(parse(asked.when)), sample=sample)
+    return Previewed(
+        size=made.size, total=made.total, percent=made.percent, explanation=explain(parse(asked.when)), sample=sample
+    )
 
 
 def _segments(engine: Engine, _: Nothing) -> Segments:

@@ -16,14 +16,16 @@ from tailorbird.mcp.tool import Tool
 __all__ = ["WRITING"]
 
 _SOURCE: Final = "mcp"
-Names = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=100)]
+Names = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=100)]
 
 
 class Tracked(ContactRef, kw_only=True, forbid_unknown_fields=True):
     """What happened, and to whom; an id makes sending it twice harmless."""
 
     type: Annotated[str, Meta(min_length=1, max_length=200, examples=["call.completed"], description="noun.past_tense")]
-    data: Annotated[dict[str, Any], Meta(description="What belongs to it, such as {\"channel\": \"phone\"}")] = {}
+    data: Annotated[dict[str, Any], Meta(description='What belongs to it, such as {"channel": "phone"}')] = msgspec.field(
+        default_factory=dict
+    )
     at: InstantText = None
     id: Annotated[str, Meta(max_length=200, description="A name of your own for this event")] | None = None
 
@@ -42,8 +44,8 @@ class Taken(msgspec.Struct, kw_only=True):
 class Tagging(ContactRef, kw_only=True, forbid_unknown_fields=True):
     """Tags to give, and tags to take."""
 
-    add: Names = []
-    remove: Names = []
+    add: Names = ()
+    remove: Names = ()
 
 
 class Upsert(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -53,7 +55,7 @@ class Upsert(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     email: Annotated[str, Meta(max_length=320)] | None = None
     phone: Annotated[str, Meta(max_length=40, description="With country code, such as +33612345678")] | None = None
     attributes: Annotated[dict[str, Any], Meta(description="first_name, last_name, title, company, …; null removes")] = {}
-    tags: Names = []
+    tags: Names = ()
 
 
 class Definitions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -101,7 +103,7 @@ def _upsert(engine: Engine, asked: Upsert) -> ProfileView:
     if not (asked.contact_id or asked.email or asked.phone):
         raise InvalidInput("nobody is named", hint="Give contact_id, email or phone.")
     named = {"email": asked.email or None, "phone": asked.phone or None}
-    contact = Contact(id=asked.contact_id or "", tags=tuple(asked.tags), attributes=asked.attributes, **named)  # type: ignore[arg-type]
+    contact = Contact(id=asked.contact_id or "", tags=asked.tags, attributes=asked.attributes, **named)  # type: ignore[arg-type]
     return engine.profile(engine.service.adapters["native"].upsert(contact))
 
 

@@ -87,7 +87,9 @@ class Rules:
         named = {f"{place}": rule.when for place, rule in enumerate((*labels, *gaps)) if rule.when is not None}
         self._program, self._asked = Program({}, named), tuple(named)
         # Compiled here and now: afterwards several threads ask at once.
-        state = self._program.start(0, [Event(id="", type=t, profile=0, at=0, received_at=0) for t in sorted(self._program.types)])
+        state = self._program.start(
+            0, [Event(id="", type=t, profile=0, at=0, received_at=0) for t in sorted(self._program.types)]
+        )
         self._program.values(state, self._asked, 0)
         self._is_interaction = lru_cache(4096)(lambda type_: bool(wanted.match(type_)) and not unwanted.match(type_))
         self._channel_of_type = lru_cache(4096)(self._find_channel)

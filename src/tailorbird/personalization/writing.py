@@ -16,10 +16,12 @@ from tailorbird.personalization.rules import Segmentation
 __all__ = ["Story", "relevant", "write"]
 
 _WORD: Final = re.compile(r"[\w/-]{3,}", re.UNICODE)
-_COMMON: Final = frozenset(
-    "the and for are was were with what when who why how this that they them their has have had does did can should could would "
-    "about into from our you your she her his him its not any all last latest recent recently tell show give please".split()
-)
+_COMMON: Final = frozenset({
+    "the", "and", "for", "are", "was", "were", "with", "what", "when", "who", "why", "how", "this", "that", "they",
+    "them", "their", "has", "have", "had", "does", "did", "can", "should", "could", "would", "about", "into", "from",
+    "our", "you", "your", "she", "her", "his", "him", "its", "not", "any", "all", "last", "latest", "recent", "recently",
+    "tell", "show", "give", "please",
+})  # fmt: skip
 _TOPICS: Final = {
     "segment": frozenset({"segment", "label", "why", "group", "segmentation"}),
     "channel": frozenset({"channel", "reach", "contact", "call", "email", "write", "phone"}),
@@ -121,7 +123,9 @@ def _about(story: Story) -> tuple[str, ...]:
         return (f"None of the {shown} latest interactions has to do with what was asked.",) if shown else ()
     told = "; ".join(f"{item.type} on {_day(item.at)}" for item in found[:3])
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return (f"Of the {shown} latest interactions {len(found)} {'has' if len(found) == 1 else 'have'} to do with it: {told}{more}.",)
+    return (
+        f"Of the {shown} latest interactions {len(found)} {'has' if len(found) == 1 else 'have'} to do with it: {told}{more}.",
+    )
 
 
 def _day(instant: int) -> str:

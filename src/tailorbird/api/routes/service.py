@@ -137,7 +137,10 @@ def router(engine: Engine) -> APIRouter:
         return await answer(request)
 
     @routes.post(
-        "/mcp/crm/personalization", responses=_answers(PersonalizationFound), operation_id="personalization", openapi_extra=_extra()
+        "/mcp/crm/personalization",
+        responses=_answers(PersonalizationFound),
+        operation_id="personalization",
+        openapi_extra=_extra(),
     )
     async def personalize(request: Request) -> Response:
         """How to speak to a contact: over which channel, and what to recommend."""
@@ -188,5 +191,8 @@ def _answers(shape: Any) -> dict[int | str, dict[str, Any]]:
     found |= answers(Refused, text="No CRM knows a contact by that id", status=404)
     refused = answers(Refused, text="contact_id is missing, or something else is not acceptable", status=422)
     refused[422]["content"][CONTENT_TYPE] = {"schema": reference(Problem)[0][0]}
-    broken = {"application/json": refused[422]["content"]["application/json"], CONTENT_TYPE: refused[422]["content"][CONTENT_TYPE]}
+    broken = {
+        "application/json": refused[422]["content"]["application/json"],
+        CONTENT_TYPE: refused[422]["content"][CONTENT_TYPE],
+    }
     return found | refused | {400: {"description": "The body is broken", "content": broken}}
