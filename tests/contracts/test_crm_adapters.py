@@ -13,6 +13,7 @@ import pytest
 
 from tailorbird.core.crm import Contact, CrmContext
 from tailorbird.engine import Engine
+from tailorbird.engine.service import UnknownContact
 from tailorbird.ports import CrmAdapter
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "write-an-adapter.md"
@@ -99,7 +100,7 @@ def test_an_adapter_that_fails_is_named_and_another_one_answers(shown: Path) -> 
         )
         engine.identify("ann")
         found = engine.service.invoke("ann")
-        assert found.data_gaps == ("CRM filecrm (does not answer)",)
+        assert found.data_gaps[-1] == "CRM filecrm (does not answer)"
         assert engine.service.states() == {"native": "connected", "filecrm": "failing"}
 
 
@@ -115,3 +116,43 @@ def test_the_setting_names_adapters_and_says_what_cannot_be_loaded(shown: Path) 
     ):
         with pytest.raises(InvalidInput, match=told):
             load_adapters(name)
+
+
+def test_an_installed_package_offers_an_adapter_by_an_entry_point(shown: Path) -> None:
+    from tailorbird.connectors.adapters import load_adapters
+
+    about = shown / "filecrm-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: filecrm\nVersion: 1\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text("[tailorbird.crm_adapters]\nfilecrm = filecrm:FileCrm\n", encoding="utf-8")
+    assert [adapter.name for adapter in load_adapters()] == ["filecrm"]
+
+
+def test_two_adapters_of_one_name_are_refused(shown: Path) -> None:
+    from filecrm import FileCrm
+
+    from tailorbird.errors import InvalidInput
+
+    with (
+        Engine.open(":memory:", adapters=[FileCrm(), FileCrm()]) as engine,
+        pytest.raises(InvalidInput, match="two CRM adapters"),
+    ):
+        engine.service.states()
+
+
+def test_an_adapter_that_failed_is_connected_again_after_a_while(shown: Path) -> None:
+    from filecrm import FileCrm
+
+    from tailorbird.core.context import ManualClock
+
+    clock = ManualClock(1_700_000_000_000)
+    with Engine.open(":memory:", clock=clock, adapters=[FileCrm(str(shown / "late.json"))]) as engine:
+        with pytest.raises(UnknownContact) as caught:
+            engine.service.invoke("c-7")
+        assert caught.value.gaps == ("CRM filecrm (does not answer)",)
+        (shown / "late.json").write_text('{"c-7": {"name": "Ann"}}', encoding="utf-8")
+        with pytest.raises(UnknownContact):
+            engine.service.invoke("c-7")
+        clock.move_to(clock.now() + 5_000)
+        assert engine.service.invoke("c-7").crm_context.contact.name == "Ann"
+        assert engine.service.states()["filecrm"] == "connected"
