@@ -33,6 +33,9 @@ def main() -> None:
         with process([sys.executable, __file__, "--serve", path]) as at:
             asked = requests(people)
             measured("warming up", at, asked, seconds=2.0, rate=RATE)
+            with process([sys.executable, str(Path(__file__).with_name("serving.py")), "--echo", "3500"]) as other:
+                name = f"a server that echoes 3,500 bytes, open loop at {RATE}/s"
+                rows += measured(name, other, asked, connections=32, seconds=seconds / 2, rate=RATE)[0]
             found, _ = measured(f"open loop at {RATE}/s", at, asked, connections=32, seconds=seconds, rate=RATE)
             rows += found
             rows += measured("closed loop", at, asked, connections=16, seconds=seconds / 2)[0]

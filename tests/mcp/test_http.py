@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from api.conftest import DEFINITIONS, Live
 from tailorbird.api.security import Keyring
 from tailorbird.core.crm import Contact, CrmContext
 from tailorbird.engine import Engine
+from tailorbird.mcp.reading import READING as READING_TOOLS
+from tailorbird.mcp.writing import WRITING as WRITING_TOOLS
 
 READING = {
     "segment_context", "segment", "personalization", "find_contact", "why", "evaluate_expression", "preview_segment", "list_segments",
@@ -246,3 +249,10 @@ def test_a_defect_is_logged_and_kept_from_the_caller(serve: Callable[..., Live],
         live = serve(engine)
         assert refusal(live, "segment", contact_id="ann") == "Something went wrong here; it was logged."
         assert '"fault"' in live.log.getvalue() and "SECRET" not in live.log.getvalue()
+
+
+def test_the_reference_names_every_tool_with_what_it_takes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "mcp.md").read_text(encoding="utf-8")
+    told = {name: set(re.findall(r"`(\w+)`", row)) for name, row in re.findall(r"^\| `(\w+)` \| (.*?) \|", page, re.MULTILINE)}
+    there = {tool.name: set(tool.listed.input_schema["properties"]) for tool in (*READING_TOOLS, *WRITING_TOOLS)}
+    assert told == there

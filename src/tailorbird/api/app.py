@@ -46,6 +46,7 @@ def create_app(engine: Engine | str, settings: Settings | None = None, *, local:
     keyring = Keyring(opened.store)
     intake = opened.intake()
     opened.loop.watch = metrics.committed
+    opened.service.states()  # adapters that cannot be loaded are told now, not at the first question
     background = Background(opened, metrics, journal, keyring.reload)
     hosts = frozenset(name.strip().lower() for name in chosen.allowed_hosts.split(",") if name.strip())
     agents = agents_app(opened, keyring, journal, hosts)

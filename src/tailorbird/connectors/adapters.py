@@ -60,7 +60,7 @@ class Desk:
             adapter = self.adapters.get(name)
             if adapter is None:
                 failed.append(f"CRM {name} (there is no such adapter)")
-            elif not self._ready(name, adapter):
+            elif not self.ready(name):
                 failed.append(f"CRM {name} (does not answer)")
             else:
                 try:
@@ -73,7 +73,8 @@ class Desk:
                     return found, tuple(failed)
         return None, tuple(failed)
 
-    def _ready(self, name: str, adapter: CrmAdapter) -> bool:
+    def ready(self, name: str) -> bool:
+        """Return whether an adapter is connected, after connecting it where that is due."""
         if self._states[name] == "connected":
             return True
         with self._lock:
@@ -82,7 +83,7 @@ class Desk:
             if self._states[name] == "failing" and self._now() - self._failed_at[name] < _PAUSE:
                 return False
             try:
-                adapter.connect()
+                self.adapters[name].connect()
             except Exception:
                 self._note(name, "failing")
                 return False

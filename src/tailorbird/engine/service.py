@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import cached_property
 from threading import Lock
 from typing import Final
 
@@ -75,6 +74,7 @@ class Personalizer:
         self._parts = parts
         self._given = tuple(adapters)
         self._made: tuple[Catalog, Rules] | None = None
+        self._opened: Desk | None = None
         self._lock = Lock()
 
     def invoke(self, contact_id: str | None, interaction_limit: int = INTERACTIONS, query: str | None = None) -> Answered:
@@ -133,10 +133,17 @@ class Personalizer:
             made = self._made = catalog, Rules.read(spec, catalog.schema)
         return made[1]
 
-    @cached_property
+    @property
     def _desk(self) -> Desk:
-        with self._lock:
-            return Desk([self._native(), *self._given, *load_adapters(self._parts.settings.crm_adapters)], self._parts.now)
+        """The adapters, loaded when first needed: looking for installed ones takes a while."""
+        if self._opened is None:
+            with self._lock:
+                if self._opened is None:
+                    named = load_adapters(self._parts.settings.crm_adapters)
+                    desk = Desk([self._native(), *self._given, *named], self._parts.now)
+                    desk.ready(NativeAdapter.name)
+                    self._opened = desk
+        return self._opened
 
     def _native(self) -> NativeAdapter:
         parts = self._parts

@@ -99,7 +99,7 @@ class NativeAdapter:
                     told.setdefault(row.kind, row.value)
         if "name" not in told and (full := " ".join(told[n] for n in ("first_name", "last_name") if n in told)):
             told["name"] = full
-        others = {name: value for name, value in profile.attributes.items() if name not in _FIELDS}
+        others = {name: value for name, value in profile.attributes.items() if name not in told}
         return Contact(id=profile.id, tags=profile.tags, consents=profile.consents, attributes=others, **told)
 
     def _account(self, profile: Profile) -> Account | None:
