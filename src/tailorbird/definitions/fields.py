@@ -262,7 +262,8 @@ def _labels(tree: Tree, about: str, report: Report) -> Json:
     ), least=1, most=100)(tree, about, report)  # fmt: skip
     if isinstance(rules, list) and all(isinstance(item.value, dict) for item in tree.value):
         for place, item in enumerate(tree.value):
-            last, has = place == len(rules) - 1, "when" in item.value
+            given = item.value.get("when")
+            last, has = place == len(rules) - 1, given is not None and given.value is not None
             if last == has:
                 told = (
                     "the last label takes everybody who is left: leave out when"
