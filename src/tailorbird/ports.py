@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from tailorbird.core.action import Action, Outcome
+from tailorbird.core.crm import Contact, CrmContext
 from tailorbird.core.deadline import Deadline
 from tailorbird.core.definition import Definition
 from tailorbird.core.event import Event, Json
@@ -20,8 +21,8 @@ from tailorbird.core.profile import Identifier, Profile
 from tailorbird.expr.nodes import Node
 
 __all__ = [
-    "Batch", "Connector", "IdentifierRow", "LanguageModel", "Lease", "ManyConnector", "Membership", "Merge", "NoAnswer",
-    "RecordRow", "Store", "Timer", "Unit",
+    "Batch", "Connector", "CrmAdapter", "IdentifierRow", "LanguageModel", "Lease", "ManyConnector", "Membership", "Merge",
+    "NoAnswer", "RecordRow", "Store", "Timer", "Unit",
 ]  # fmt: skip
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
@@ -160,6 +161,31 @@ class ManyConnector(Connector, Protocol):
 
     def perform_many(self, actions: Sequence[Action]) -> Sequence[Outcome]:
         """Try once for all of them, within the time limit of one; return an outcome for each, in order."""
+        ...
+
+
+class CrmAdapter(Protocol):
+    """Speaks to one CRM, for whoever asks about a contact. Used from several threads at once; each call within its own time limit."""
+
+    name: str
+
+    def connect(self) -> None:
+        """Make ready to be asked. Called before the first question, and again after a failure; raise ``Unavailable`` when not."""
+        ...
+
+    def fetch(self, contact_id: str, *, interaction_limit: int) -> CrmContext | None:
+        """Return the contact with at most so many of the latest interactions, newest first; None when nobody is known as that.
+
+        Raises ``Unavailable`` when the CRM does not answer.
+        """
+        ...
+
+    def upsert(self, contact: Contact) -> str:
+        """Create the contact, or change what is given of it; return its id."""
+        ...
+
+    def delete(self, contact_id: str) -> bool:
+        """Erase the contact; return False when nobody is known as that."""
         ...
 
 

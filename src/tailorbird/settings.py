@@ -73,6 +73,9 @@ class Settings:
     webhook_private: bool = _setting("webhook_private", False)
     """Whether webhooks may go into private networks, and to this machine while the server listens on more than loopback."""
 
+    crm_adapters: str = _setting("crm_adapters", "")
+    """CRM adapters of third parties, ``package.module:Name`` with commas between; see ``docs/how-to/write-an-adapter.md``."""
+
     max_connections: int = _setting("max_connections", 2_000)
     """How many connections are served at once; more are answered with 503."""
 

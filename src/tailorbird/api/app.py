@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import Match, Route
 
 from tailorbird.api import openapi, problems
+from tailorbird.api.agents import agents_app
 from tailorbird.api.answers import refusal
 from tailorbird.api.background import Background
 from tailorbird.api.front import Front
@@ -34,6 +35,7 @@ from tailorbird.api.routes import (
     people,
     questions,
     segments,
+    service,
     system,
 )
 from tailorbird.api.security import Keyring
@@ -57,14 +59,18 @@ def create_app(engine: Engine | str, settings: Settings | None = None, *, local:
     keyring = Keyring(opened.store)
     intake = opened.intake()
     opened.loop.watch = metrics.committed
+    opened.service.states()  # adapters that cannot be loaded are told now, not at the first question
     background = Background(opened, metrics, journal, keyring.reload)
+    hosts = frozenset(name.strip().lower() for name in chosen.allowed_hosts.split(",") if name.strip())
+    agents = agents_app(opened, keyring, journal, hosts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await intake.start()
         background.start()
         try:
-            yield
+            async with agents.run() if agents is not None else nullcontext():
+                yield
         finally:
             await intake.stop()
             await run_sync(background.stop)
@@ -72,9 +78,11 @@ def create_app(engine: Engine | str, settings: Settings | None = None, *, local:
                 await run_sync(opened.close)
 
     app = _fastapi(opened, metrics, keyring, journal, lambda: intake.queued, lifespan)
-    hosts = frozenset(name.strip().lower() for name in chosen.allowed_hosts.split(",") if name.strip())
+    if agents is not None:
+        app.router.routes.append(Route("/mcp", agents, include_in_schema=False))
     guard = Guard(keyring, opened.clock.now, local=local, hosts=hosts)
-    return Front(app, opened, guard, metrics, journal, intake.take, Replies(opened), app.openapi)
+    short = service.Shortcut(app, service.replies(opened))
+    return Front(short, opened, guard, metrics, journal, intake.take, Replies(opened), app.openapi)
 
 
 def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queued: Callable[[], int], lifespan: Any) -> FastAPI:
@@ -97,6 +105,7 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
     app.include_router(actions.router(engine))
     app.include_router(enrichment.router(engine))
     app.include_router(keys.router(engine, keyring))
+    app.include_router(service.router(engine))
     app.include_router(system.router(engine, metrics, queued, schema))
     _refuse_alike(app, metrics, log)
     return app

@@ -15,8 +15,9 @@ Headers = list[tuple[bytes, bytes]]
 _OPEN: Final = frozenset({"/", "/health", "/docs", "/openapi.json"})
 _READING_POSTS: Final = (
     "/api/v1/evaluate", "/api/v1/definitions/check", "/api/v1/definitions/preview", "/api/v1/tone", "/api/v1/enrichment/cost",
-    "/api/v1/render",
+    "/api/v1/render", "/invoke",
 )  # fmt: skip
+_MCP: Final = "/mcp"
 _INTAKE: Final = "/api/v1/events"
 
 
@@ -34,6 +35,8 @@ def scope_of(method: str, path: str) -> str | None:
         return "admin"
     if method in ("GET", "HEAD", "OPTIONS") or path in _READING_POSTS or path.startswith("/api/v1/templates/"):
         return "read"
+    if path == _MCP or path.startswith("/mcp/"):
+        return "read"  # tools that write ask for more themselves
     if method == "DELETE" and path.startswith("/api/v1/profiles/") and path.count("/") == 4:
         return "admin"  # erasing a person
     return "write"

@@ -12,6 +12,7 @@ import typer
 
 from tailorbird import __version__
 from tailorbird.cli import (
+    agents,
     authoring,
     changing,
     contacts,
@@ -60,7 +61,9 @@ def version(context: typer.Context) -> None:
         output.say(__version__)
 
 
-for module in (authoring, intake, reading, segments, changing, contacts, enriching, content, narrative, serving, simulating):
+for module in (
+    authoring, intake, reading, segments, changing, contacts, enriching, content, narrative, agents, serving, simulating,
+):  # fmt: skip
     module.add_to(app)
 
 

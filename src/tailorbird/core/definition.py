@@ -25,6 +25,7 @@ class Kind(StrEnum):
     TEMPLATE = "template"  # spec: type, language?, subject?, preheader?, html? | mjml?, text?, body?, variants?, … see content
     LIFECYCLE = "lifecycle"  # spec: stages: [{name, when?, from_anywhere?, terminal?}]; what people go through
     PIPELINE = "pipeline"  # spec: stages: [{name, probability}]; what deals go through
+    PERSONALIZATION = "personalization"  # spec: labels: [{label, when?, content}], gaps, interactions, channels, …
 
 
 class Status(StrEnum):

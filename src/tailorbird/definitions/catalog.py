@@ -19,6 +19,8 @@ from tailorbird.expr.check import Schema, references, resolve, type_of
 from tailorbird.expr.nodes import Literal, Node, Toggle
 from tailorbird.expr.parse import parse
 from tailorbird.expr.types import Type
+from tailorbird.personalization.facts import schema_with_facts
+from tailorbird.personalization.rules import conditions
 
 __all__ = ["Catalog", "Fault", "Key"]
 
@@ -66,6 +68,7 @@ class Catalog:
         self.pipelines = pipelines({key: item for key, item in definitions.items() if key not in self.broken})
         self.merge_rule = next(iter(self._of(Kind.MERGE_RULE)), None)
         self.templates = {item.name: item for item in self._of(Kind.TEMPLATE)}
+        self.personalization = next(iter(self._of(Kind.PERSONALIZATION)), None)
 
     @classmethod
     def build(cls, definitions: Iterable[Definition], *, lenient: bool = False) -> Self:
@@ -165,11 +168,13 @@ class _Outline:
             attributes=attributes, segments=self.known_segments, features=self.features, first_stage=first_stage(chosen)
         )
         self.surface = dict(self._parse())
+        self.inner = {key: tuple(self._parse_inner(key)) for key in sorted(definitions) if key[0] == Kind.PERSONALIZATION}
         self.needs = {key: self._needs(key) for key in definitions}
         self.order = self._order()
         for key in self.order:
             if key in definitions:
                 self._settle(key)
+        self._judge_inner()
         self._judge_lists()
         self._prune()
         self.lifecycle, wrong = build_lifecycle(chosen, self.schema)
@@ -196,6 +201,25 @@ class _Outline:
                 self.faults.append(Fault(key, EXPRESSIONS[key[0]], error.mistakes, text))
                 self.broken.add(key)
 
+    def _parse_inner(self, key: Key) -> Iterator[tuple[str, str, Node]]:
+        """Yield the conditions inside a definition: the field where each stands, its text and what it says."""
+        for field, text in conditions(self.definitions[key].spec):
+            try:
+                yield field, text, parse(text)
+            except InvalidExpression as error:
+                self.faults.append(Fault(key, field, error.mistakes, text))
+                self.broken.add(key)
+
+    def _judge_inner(self) -> None:
+        known = schema_with_facts(self.schema)
+        for key, parts in self.inner.items():
+            for field, text, node in parts:
+                try:
+                    resolve(node, known, expect=Type.BOOL, text=text)
+                except InvalidExpression as error:
+                    self.faults.append(Fault(key, field, error.mistakes, text))
+                    self.broken.add(key)
+
     def _needs(self, key: Key) -> frozenset[Key]:
         spec = self.definitions[key].spec
         segments: Iterable[str] = spec.get("segments", ()) if key[0] == Kind.SUBSCRIPTION else ()
@@ -206,6 +230,10 @@ class _Outline:
             return frozenset(self._mentioned(spec))
         elif key[0] == Kind.LIFECYCLE:
             segments, features = stage_needs(self.definitions[key])
+        elif key[0] == Kind.PERSONALIZATION:
+            named = [references(node) for _, _, node in self.inner.get(key, ())]
+            segments = {n for names in named for n in names.segments}
+            features = {n for names in named for n in names.features}
         return frozenset({*((str(Kind.SEGMENT), n) for n in segments), *((str(Kind.FEATURE), n) for n in features)})
 
     def _mentioned(self, spec: Mapping[str, Json]) -> Iterator[Key]:
@@ -300,10 +328,17 @@ class _Outline:
                 self.features.pop(name, None)
 
     def _judge_lists(self) -> None:
-        for kind, field, noun in ((Kind.MERGE_RULE, "on", "merge rule"), (Kind.LIFECYCLE, "stages", "life cycle")):
+        one_of = (
+            (Kind.MERGE_RULE, "on", "merge rule"), (Kind.LIFECYCLE, "stages", "life cycle"),
+            (Kind.PERSONALIZATION, "labels", "personalization"),
+        )  # fmt: skip
+        for kind, field, noun in one_of:
             rules = [key for key in sorted(self.definitions) if key[0] == kind]
             for key in rules[1:]:
-                self._fault(key, field, "duplicate", f"there is a {noun} already: {rules[0][1]}", f"Keep one {noun}.")
+                self._fault(
+                    key, field, "duplicate", f"there is a {noun} already: {rules[0][1]}",
+                    f"Keep one {noun}: archive the other, or give this one its name.",
+                )  # fmt: skip
         for key, field in ((k, f) for k in sorted(self.definitions) for f in ("segments", "features")):
             for name in self.definitions[key].spec.get(field) or ():
                 need = (str(Kind.SEGMENT if field == "segments" else Kind.FEATURE), name)

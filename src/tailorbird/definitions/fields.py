@@ -364,6 +364,41 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 _PATH: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,199}\Z")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}\Z")
 _TONGUE: Final = _pattern(_LANGUAGE, "a language such as en or pt-BR")
+
+
+_LABEL: Final = re.compile(r"[^\W_][^\x00-\x1f\x7f]{0,99}\Z")
+
+
+def _texts_by_pattern(tree: Tree, about: str, report: Report) -> Json:
+    """Read a mapping from event types (``*`` stands for anything) to words."""
+    word = _pattern(_LABEL, "a word or two")
+    if not isinstance(tree.value, dict) or len(tree.value) > 1000:
+        _wrong(tree, about, "a mapping such as email.*: email", report)
+        return None
+    return {name: word(item, f"{about}, {name}", report) for name, item in tree.value.items()}
+
+
+def _labels(tree: Tree, about: str, report: Report) -> Json:
+    """Read labels in the order in which they are tried; the last one takes everybody who is left."""
+    rules = _list_of(_table_of(
+        Field("label", _pattern(NAME, "a name (lower-case letters, digits, _ and -)"), "the label", required=True),
+        Field("when", _expression, "the condition that is true for whoever gets it; everybody who is left, in the last one"),
+        Field("content", _list_of(_text, most=50), "what to recommend to them, best first"),
+    ), least=1, most=100)(tree, about, report)  # fmt: skip
+    if isinstance(rules, list) and all(isinstance(item.value, dict) for item in tree.value):
+        for place, item in enumerate(tree.value):
+            given = item.value.get("when")
+            last, has = place == len(rules) - 1, given is not None and given.value is not None
+            if last == has:
+                told = (
+                    "the last label takes everybody who is left: leave out when"
+                    if last
+                    else "only the last label goes without when"
+                )
+                report.add("missing_field" if not last else "unknown_field", f"{about}: {told}", item.place)
+    return rules
+
+
 _NAMES: Final = _pattern(NAME, "a name (lower-case letters, digits, _ and -)")
 _ABOUT: Final = Field("description", _text, "what it is for, in a sentence")
 
@@ -465,6 +500,21 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
             Field("probability", _share, "how likely a deal in it is won: 0 to 1", required=True),
             _ABOUT,
         ), least=1, most=50), "the stages of an open deal, in their order", required=True),
+    ),
+    Kind.PERSONALIZATION: (
+        Field("labels", _labels, "labels in the order in which they are tried, each with its condition and content", required=True),
+        Field("interactions", _list_of(_event_type, least=1), "the types of event that count; * stands for anything"),
+        Field("not_interactions", _list_of(_event_type), "those among them that do not count"),
+        Field("channels", _texts_by_pattern, "the channel of a type of event, where the data has none; the longest type that fits"),
+        Field("preferred_channel", _table_of(
+            Field("last", _integer(1, 200), "of how many of the latest interactions it is the commonest; 20 when left out"),
+            Field("otherwise", _pattern(_LABEL, "a word or two"), "what it is where no interaction has a channel; unknown when left out"),
+        ), "how the preferred channel is found"),
+        Field("gaps", _list_of(_table_of(
+            Field("gap", _pattern(_LABEL, "a word or two"), "what is missing", required=True),
+            Field("when", _expression, "the condition that is true when it is missing", required=True),
+        ), most=100), "what an answer lists as missing"),
+        Field("adapters", _list_of(_text, least=1, most=20), "the CRM adapters that are asked, in their order; all when left out"),
         _ABOUT,
     ),
 }  # fmt: skip

@@ -191,11 +191,14 @@ def _document(tree: Tree, report: Report) -> Document | None:
 
 
 def _places(items: Mapping[str, Tree], path: str = "") -> Iterator[tuple[str, Place]]:
-    """Yield where each field stands, those inside mappings by a path such as ``variants.fr.subject``."""
+    """Yield where each field stands, those inside by a path such as ``variants.fr.subject`` or ``labels[0].when``."""
     for key, item in items.items():
         yield f"{path}{key}", item.place
         if isinstance(item.value, dict):
             yield from _places(item.value, f"{path}{key}.")
+        for index, part in enumerate(item.value if isinstance(item.value, list) else ()):
+            if isinstance(part.value, dict):
+                yield from _places(part.value, f"{path}{key}[{index}].")
 
 
 def _kind(tree: Tree | None, place: Place, report: Report) -> Kind | None:

@@ -28,6 +28,7 @@ from tailorbird.engine.enriching import Enriching, open_providers
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.reader import Reader
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
+from tailorbird.engine.service import Personalizer
 from tailorbird.engine.views import (
     Answer,
     FeatureView,
@@ -37,7 +38,7 @@ from tailorbird.engine.views import (
     SegmentView,
     Timeline,
 )
-from tailorbird.ports import Merge, Store
+from tailorbird.ports import CrmAdapter, Merge, Store
 from tailorbird.profiles import erase
 from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.gate import Gate, parse_guard
@@ -71,7 +72,7 @@ class Engine:
 
     def __init__(
         self, store: Store, *, clock: Clock | None = None, settings: Settings | None = None,
-        connectors: Mapping[str, Connector] | None = None,
+        connectors: Mapping[str, Connector] | None = None, adapters: Iterable[CrmAdapter] = (),
     ) -> None:  # fmt: skip
         self.store = store
         self.clock: Clock = clock or SystemClock()
@@ -91,6 +92,7 @@ class Engine:
         self.enrichment = Enriching(self.parts, credits)
         self.content = Content(self.parts)
         self.contacts = Contacts(self.parts)
+        self.service = Personalizer(self.parts, adapters)
         resuming.resume(self.parts)
         staging.resume(self.parts)
 
@@ -99,13 +101,13 @@ class Engine:
     @classmethod
     def open(
         cls, url: str | None = None, *, clock: Clock | None = None, settings: Settings | None = None,
-        connectors: Mapping[str, Connector] | None = None,
+        connectors: Mapping[str, Connector] | None = None, adapters: Iterable[CrmAdapter] = (),
     ) -> Self:  # fmt: skip
         """Open the database at a URL or path (by default the one in the settings, ``tailorbird.db`` here)."""
         chosen = settings or Settings()
         store = open_store(url or chosen.database_url)
         try:
-            return cls(store, clock=clock, settings=chosen, connectors=connectors)
+            return cls(store, clock=clock, settings=chosen, connectors=connectors, adapters=adapters)
         except BaseException:
             store.close()
             raise

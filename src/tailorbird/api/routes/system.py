@@ -16,13 +16,17 @@ from tailorbird.api.answers import reply
 from tailorbird.api.metrics import CONTENT_TYPE, Metrics
 from tailorbird.api.shapes import answers
 from tailorbird.engine import Engine
+from tailorbird.engine.service import NAME
 from tailorbird.errors import TailorbirdError
 
 __all__ = ["Health", "router"]
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the server is well: ``database`` answers, events wait in the ``queue``, the earliest timer is late by so much."""
+    """Whether the server is well: ``database`` answers, events wait in the ``queue``, the earliest timer is late by so much.
+
+    ``service`` is what answers at ``/invoke``, ``adapters`` how each CRM adapter does: connected, failing, or idle (not asked yet).
+    """
 
     status: Literal["ok", "failing"]
     version: str
@@ -30,6 +34,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     queue: int = 0
     timer_delay_ms: int = 0
+    service: str = NAME
+    adapters: dict[str, str] = {}
 
 
 def router(engine: Engine, metrics: Metrics, queued: Callable[[], int], schema: Callable[[], dict[str, Any]]) -> APIRouter:
@@ -84,10 +90,13 @@ def _health_answers() -> dict[int | str, dict[str, Any]]:
 
 
 def _look(engine: Engine, queued: int) -> Health:
+    adapters = engine.service.states()
     try:
         events = engine.store.last_seq()
         due = engine.store.next_due()
     except TailorbirdError:
-        return Health(status="failing", version=__version__, database="failing", queue=queued)
+        return Health(status="failing", version=__version__, database="failing", queue=queued, adapters=adapters)
     late = 0 if due is None else max(0, engine.now() - due)
-    return Health(status="ok", version=__version__, database="ok", events=events, queue=queued, timer_delay_ms=late)
+    return Health(
+        status="ok", version=__version__, database="ok", events=events, queue=queued, timer_delay_ms=late, adapters=adapters
+    )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from tailorbird.core.definition import Definition, Kind, Status
 from tailorbird.definitions.files import read
 
-__all__ = ["shipped"]
+__all__ = ["PERSONALIZATION", "shipped"]
+
+PERSONALIZATION: Final = Path(__file__).parent / "personalization.yaml"
+"""The rules of the segmentation and personalization service."""
 
 
 @lru_cache(maxsize=8)

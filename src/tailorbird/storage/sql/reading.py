@@ -38,6 +38,13 @@ _HISTORY_OF_TYPES = Question(
         select(*rows.EVENT).where(among(schema.event.c.profile), among(schema.event.c.type, "types")).order_by(*_IN_ORDER)
     )
 )
+_IDENTIFIERS = Question(
+    lambda among: (
+        select(*_IDENTIFIER)
+        .where(among(schema.identifier.c.profile))
+        .order_by(schema.identifier.c.at, schema.identifier.c.kind, schema.identifier.c.value)
+    )
+)
 _MEMBERSHIPS = Question(
     lambda among: select(*_MEMBERSHIP).where(among(schema.membership.c.profile)).order_by(schema.membership.c.segment)
 )
@@ -160,9 +167,7 @@ class Reading:
         return max(int(row[0] or 0), int(row[1] or 0))
 
     def identifiers(self, profile: int) -> list[IdentifierRow]:
-        table = schema.identifier
-        query = select(*_IDENTIFIER).where(table.c.profile == profile).order_by(table.c.at, table.c.kind, table.c.value)
-        return [IdentifierRow(*row) for row in self._all(query)]
+        return [IdentifierRow(*row) for row in self._ask(_IDENTIFIERS, [profile])]
 
     def merges(self, profile: int | None = None) -> list[Merge]:
         table = schema.merge
