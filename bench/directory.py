@@ -105,9 +105,9 @@ def main() -> None:
     """Fill a database, let the read model catch up, and ask."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=1_000_000)
-    parser.add_argument("--small", action="store_true", help="20,000 people")
+    parser.add_argument("--small", action="store_true", help="30,000 people")
     options = parser.parse_args()
-    people = 20_000 if options.small else options.people
+    people = 30_000 if options.small else options.people
     folder = Path(tempfile.mkdtemp(prefix="tailorbird-bench-"))
     rows: list[list[object]] = []
     try:

@@ -18,7 +18,7 @@ from tailorbird.core.profile import Identifier, Profile
 from tailorbird.expr.nodes import Node
 
 __all__ = [
-    "Batch", "Connector", "Criteria", "Hits", "IdentifierRow", "Likeness", "Membership", "Merge", "Numbers", "People", "Store", "Clause",
+    "Batch", "Clause", "Connector", "Criteria", "Hits", "IdentifierRow", "Likeness", "Membership", "Merge", "Numbers", "People", "Store",
     "Timer", "Unit",
 ]  # fmt: skip
 
@@ -281,6 +281,10 @@ class Store(Protocol):
     def merges(self, profile: int | None = None) -> list[Merge]: ...
     def forget(self, profile: int) -> int:
         """Erase a profile everywhere (also what it was merged from, the outbox, columns kept for batch); return rows erased."""
+        ...
+
+    def forget_all(self, profiles: Sequence[int]) -> int:
+        """Erase many profiles that were never merged with anybody, all or none; return rows erased."""
         ...
 
     # definitions -----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -46,6 +47,7 @@ from tailorbird.settings import Settings
 from tailorbird.storage import open_store
 
 if TYPE_CHECKING:
+    from tailorbird.engine.directory import Directory
     from tailorbird.expr.why import Reason
     from tailorbird.runtime.imports import Report
 
@@ -99,6 +101,8 @@ class Engine:
 
     def close(self) -> None:
         """Finish deliveries under way and close the database."""
+        if "directory" in self.__dict__:
+            self.directory.close()
         self.deliverer.close()
         for connector in self.connectors.values():
             connector.close()
@@ -336,6 +340,15 @@ class Engine:
     def log(self, *, after: int = 0, limit: int = 1000) -> list[Event]:
         """Return the log in the order of arrival."""
         return self.store.events(after=after, limit=limit)
+
+    # ---- domains
+
+    @cached_property
+    def directory(self) -> Directory:
+        """Finding people, changing many at once, campaigns, moving in and out, duplicates."""
+        from tailorbird.engine.directory import Directory
+
+        return Directory(self)
 
     # ---- inside
 

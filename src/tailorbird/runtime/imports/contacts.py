@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,8 +45,11 @@ def import_contacts(
     region: str | None = None,
     rule: MergeRule = DEFAULT_RULE,
     chunk: int = _CHUNK,
+    tags: Sequence[str] = (),
 ) -> Report:
     """Import a CSV, JSONL or Parquet file of contacts; see ``docs/how-to/import.md`` for the mapping.
+
+    ``tags`` are given to everybody in the file, besides those that a column holds.
 
     A row becomes ``profile.updated`` with the attributes that differ from what is stored, ``tag.added`` for tags the
     profile has not, and consent events where a consent is new or withdrawn; an empty cell says nothing. Facts hold from
@@ -57,6 +60,7 @@ def import_contacts(
     with Staged.read(path, encoding=encoding, delimiter=delimiter) as staged:
         columns = read_mapping(mapping, staged.names, contacts=True, stem=path.stem, nested=staged.format == "jsonl")
         job = _Contacts(store, staged, columns, now=now, source=source, region=region, rule=rule, progress=progress)
+        job.given = tuple(tags)
         if dry_run:
             return job.try_out()
         return job.run(Path(rejected) if rejected else path.with_name(path.name + ".rejected.jsonl"), chunk)
@@ -64,6 +68,8 @@ def import_contacts(
 
 class _Contacts(Rows):
     """One import of contacts."""
+
+    given: tuple[str, ...] = ()
 
     def more(self) -> dict[str, Callable[[Binds], str]]:
         """Return the columns that only contacts have: the tags as said, and one column a consent."""
@@ -134,7 +140,7 @@ class _Contacts(Rows):
         if news:
             profile.attributes = {**profile.attributes, **news}
             found.append((PROFILE_UPDATED, {"attributes": news}))
-        for tag in _tags(tags):
+        for tag in (*_tags(tags), *self.given):
             if tag not in profile.tags:
                 profile.tags = (*profile.tags, tag)
                 found.append((TAG_ADDED, {"tag": tag}))

@@ -27,6 +27,7 @@ Told = Callable[[int, int], None]
 _FACTS: Final = (PROFILE_UPDATED, TAG_ADDED, TAG_REMOVED, CONSENT_GRANTED, CONSENT_WITHDRAWN)
 _JOINS: Final = (MERGED, UNMERGED)
 _TOGETHER: Final = 4_000  # people in one transaction
+_LARGE: Final = 20_000  # people from which on the first reading goes without indexes
 _SKEW: Final = 60_000  # ms that clocks of processes on one database may differ by
 _SMALL: Final = 100_000  # people up to which the text index is packed anew after an erasure
 _SQLITE_ROW: Final = "INSERT OR REPLACE INTO directory_person VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -88,6 +89,8 @@ class Keeping:
                 self._reread(sorted(self._touched(place, last)))
                 place = self._reached(place, last)
                 self._write_place(place)
+            if place.key == 0 and top > _LARGE:
+                self._build(place, top, progress)
         started, tell = place.key, progress or (lambda done, total: None)
         while place.key < top:
             with side.writing():
@@ -103,6 +106,23 @@ class Keeping:
                     place.key = end
                     self._write_place(place)
             tell(place.key - started, top - started)
+
+    def _build(self, place: _Place, top: int, progress: Told | None) -> None:
+        """Read everybody for the first time: without indexes, which are made from sorted rows at the end."""
+        side, tell = self.side, progress or (lambda done, total: None)
+        side.unindex()
+        side.ask("CREATE TEMP TABLE loose_label (label text, profile bigint)")
+        for start in range(0, top, _TOGETHER):
+            end = min(start + _TOGETHER, top)
+            which, whose = f"key > {side.mark} AND key <= {side.mark}", "profile > {0} AND profile <= {0}"
+            self._read(which, whose, (start, end), labels_into="loose_label")
+            tell(end, top)
+        side.ask("INSERT INTO directory_label SELECT label, profile FROM loose_label ORDER BY label, profile ON CONFLICT DO NOTHING")
+        side.ask("DROP TABLE loose_label")
+        side.index()
+        side.ask("INSERT INTO directory_stale SELECT profile FROM directory_person WHERE true ORDER BY profile ON CONFLICT DO NOTHING")
+        place.key = top
+        self._write_place(place)
 
     def _record_state(self) -> tuple[int, int]:
         record = self.side.record
@@ -164,7 +184,7 @@ class Keeping:
                 [(key,) for key in keys[start : start + _TOGETHER]],
             )
 
-    def _read(self, which: str, whose: str, binds: Sequence[Any]) -> None:
+    def _read(self, which: str, whose: str, binds: Sequence[Any], *, labels_into: str = "directory_label") -> None:
         side, cast = self.side, self._cast
         mails: dict[int, list[str]] = {}
         phones: dict[int, list[str]] = {}
@@ -186,9 +206,10 @@ class Keeping:
             card = read_card(created_at, attributes, provenance, tags, mails.get(key, ()), phones.get(key, ()))
             rows.append((key, *card[:-1]))
             labels += [(label, key) for label in card.labels]
-        labels.sort()  # into the index in long runs
+        if labels_into == "directory_label":
+            labels.sort()  # into the index in long runs
         side.put(_POSTGRES_ROW if side.postgres else _SQLITE_ROW, rows)
-        side.put(f"INSERT INTO directory_label VALUES ({side.mark}, {side.mark}) ON CONFLICT DO NOTHING", labels)
+        side.put(f"INSERT INTO {labels_into} VALUES ({side.mark}, {side.mark}) ON CONFLICT DO NOTHING", labels)
 
     # ---- texts, kept only once somebody searches them
     def follow_texts(self, progress: Told | None = None) -> None:

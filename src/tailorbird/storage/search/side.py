@@ -30,6 +30,14 @@ _TABLES: Final = (
 )  # fmt: skip
 
 
+_INDEXES: Final = {
+    "directory_person_status": "directory_person (status{0})",
+    "directory_person_name": "directory_person (name{0})",
+    "directory_person_updated_at": "directory_person (updated_at{0})",
+    "directory_label_profile": "directory_label (profile)",
+}
+
+
 class Side(Protocol):
     """A place for the tables of the read model, next to the record's, which are called ``<record>event`` and so on."""
 
@@ -59,6 +67,14 @@ class Side(Protocol):
 
     def wipe(self) -> None:
         """Throw everything away."""
+        ...
+
+    def unindex(self) -> None:
+        """Drop the indexes that a first reading would only slow down."""
+        ...
+
+    def index(self) -> None:
+        """Make them again."""
         ...
 
     def shred(self) -> None:
@@ -118,11 +134,8 @@ class SqliteSide:
             *_COMMON,
             "CREATE TABLE IF NOT EXISTS directory_person (profile INTEGER PRIMARY KEY, status text NOT NULL, name text NOT NULL, "
             "updated_at bigint NOT NULL, flags int NOT NULL, company text, phone text)",
-            "CREATE INDEX IF NOT EXISTS directory_person_status ON directory_person (status)",
-            "CREATE INDEX IF NOT EXISTS directory_person_name ON directory_person (name)",
-            "CREATE INDEX IF NOT EXISTS directory_person_updated_at ON directory_person (updated_at)",
             "CREATE TABLE IF NOT EXISTS directory_label (label text, profile bigint, PRIMARY KEY (label, profile)) WITHOUT ROWID",
-            "CREATE INDEX IF NOT EXISTS directory_label_profile ON directory_label (profile)",
+            *_indexes(""),
             "CREATE VIRTUAL TABLE IF NOT EXISTS directory_text USING fts5(name, rest, tokenize='trigram')",
         ):
             self.ask(statement)
@@ -163,9 +176,19 @@ class SqliteSide:
             self.ask(f"DROP TABLE IF EXISTS {table}")
         self._make()
 
+    def unindex(self) -> None:
+        """Drop the indexes that a first reading would only slow down."""
+        for name in _INDEXES:
+            self.ask(f"DROP INDEX IF EXISTS {name}")
+
+    def index(self) -> None:
+        """Make them again."""
+        for statement in _indexes(""):
+            self.ask(statement)
+
     def shred(self) -> None:
         """Empty the log of changes, where old pages stand."""
-        self.ask("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.ask("PRAGMA main.wal_checkpoint(TRUNCATE)")
 
     def among(self, column: str) -> str:
         """Return the condition that a column is in a list."""
@@ -226,11 +249,8 @@ class PostgresSide:
             *_COMMON,
             'CREATE TABLE IF NOT EXISTS directory_person (profile bigint PRIMARY KEY, status text COLLATE "C" NOT NULL, '
             'name text COLLATE "C" NOT NULL, updated_at bigint NOT NULL, flags int NOT NULL, company text, phone text)',
-            "CREATE INDEX IF NOT EXISTS directory_person_status ON directory_person (status, profile)",
-            "CREATE INDEX IF NOT EXISTS directory_person_name ON directory_person (name, profile)",
-            "CREATE INDEX IF NOT EXISTS directory_person_updated_at ON directory_person (updated_at, profile)",
             'CREATE TABLE IF NOT EXISTS directory_label (label text COLLATE "C", profile bigint, PRIMARY KEY (label, profile))',
-            "CREATE INDEX IF NOT EXISTS directory_label_profile ON directory_label (profile)",
+            *_indexes(", profile"),
             "CREATE TABLE IF NOT EXISTS directory_text (profile bigint PRIMARY KEY, name text NOT NULL, rest text NOT NULL)",
         ):
             self.ask(statement)
@@ -266,6 +286,16 @@ class PostgresSide:
         """Throw everything away."""
         self.ask("TRUNCATE " + ", ".join(_TABLES))
 
+    def unindex(self) -> None:
+        """Drop the indexes that a first reading would only slow down."""
+        for name in _INDEXES:
+            self.ask(f"DROP INDEX IF EXISTS {name}")
+
+    def index(self) -> None:
+        """Make them again."""
+        for statement in _indexes(", profile"):
+            self.ask(statement)
+
     def shred(self) -> None:
         """Clear away dead rows."""
         for table in _TABLES:
@@ -281,6 +311,10 @@ class PostgresSide:
 
     def close(self) -> None:
         """Nothing of ours is open."""
+
+
+def _indexes(more: str) -> list[str]:
+    return [f"CREATE INDEX IF NOT EXISTS {name} ON {on.format(more)}" for name, on in _INDEXES.items()]
 
 
 def _quoted(path: Path) -> str:
