@@ -16,12 +16,28 @@ import msgspec
 
 from _report import report
 from tailorbird.core.ids import bucket_seed, profile_id
-from tailorbird.ports import Criteria, Clause
+from tailorbird.ports import Clause, Criteria
 from tailorbird.storage import open_finder, open_store
 from tailorbird.storage.sql.store import SqlStore
 
 NOW = 1_763_700_000_000
-FIRST = ("Ann", "Ben", "Chloé", "David", "Eva", "Farid", "Greta", "Hugo", "Inès", "Jonas", "Katja", "Liam", "Maria", "Noor", "Olaf")
+FIRST = (
+    "Ann",
+    "Ben",
+    "Chloé",
+    "David",
+    "Eva",
+    "Farid",
+    "Greta",
+    "Hugo",
+    "Inès",
+    "Jonas",
+    "Katja",
+    "Liam",
+    "Maria",
+    "Noor",
+    "Olaf",
+)
 LAST = ("Smith", "Müller", "Rossi", "Dubois", "García", "Novak", "Kowalski", "Jensen", "Silva", "Okafor", "Tanaka", "Moreau")
 STAGES = (("enriched", 0.3), ("verified", 0.15), ("engaged", 0.1), ("converted", 0.02), ("disqualified", 0.01))
 CITIES = ("Paris", "Rome", "Berlin", "Madrid", "Wien", "Oslo", "Porto", "Gent")
@@ -37,7 +53,7 @@ def fill(store: SqlStore, people: int) -> None:
                 first, last = chance.choice(FIRST), f"{chance.choice(LAST)}{chance.randrange(people // 20 + 1):x}"
                 domain = f"company{int(chance.random() ** 2 * people / 20)}.example"
                 address = f"u{key}@{domain}"
-                said = {"first_name": first, "last_name": last, "company": domain.split(".")[0], "city": chance.choice(CITIES),
+                said = {"first_name": first, "last_name": last, "company": domain.split(".", maxsplit=1)[0], "city": chance.choice(CITIES),
                         "title": "Head of Sales", "score": chance.randrange(100)}  # fmt: skip
                 roll = chance.random()
                 for name, share in STAGES:
@@ -53,7 +69,8 @@ def fill(store: SqlStore, people: int) -> None:
                 profiles.append((key, public, "person", bucket_seed(public), at, *texts, "{}"))
                 identifiers.append(("email", address, key, key, at))
             raw.executemany(
-                "INSERT INTO profile (key, id, kind, bucket, created_at, attributes, provenance, tags, consents) VALUES (?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO profile (key, id, kind, bucket, created_at, attributes, provenance, tags, consents) "
+                "VALUES (?,?,?,?,?,?,?,?,?)",
                 profiles,
             )
             raw.executemany("INSERT INTO identifier (kind, value, profile, origin, at) VALUES (?,?,?,?,?)", sorted(identifiers))

@@ -189,8 +189,10 @@ class Likeness(NamedTuple):
 class People(Protocol):
     """Finds people by what is known of them: a read model that catches up with the record when it is asked."""
 
-    search: str
-    """How texts are searched here: ``trigram`` (indexed), or ``plain`` (every text is read)."""
+    @property
+    def search(self) -> str:
+        """How texts are searched here: ``trigram`` (indexed), or ``plain`` (every text is read)."""
+        ...
 
     def page(self, criteria: Criteria, *, sort: str, descending: bool, after: str | None, limit: int) -> Hits:
         """Return some people in order of ``name``, ``created_at``, ``updated_at``, ``status`` or ``relevance``."""

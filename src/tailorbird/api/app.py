@@ -23,7 +23,7 @@ from tailorbird.api.guard import Guard
 from tailorbird.api.idempotency import Replies
 from tailorbird.api.logs import Log, fault, open_log
 from tailorbird.api.metrics import Metrics
-from tailorbird.api.routes import actions, definitions, keys, people, questions, segments, system
+from tailorbird.api.routes import actions, definitions, directory, keys, people, questions, segments, system
 from tailorbird.api.security import Keyring
 from tailorbird.engine import Engine
 from tailorbird.errors import TailorbirdError
@@ -77,6 +77,7 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
     app.openapi = schema  # type: ignore[method-assign]
     app.include_router(people.router(engine))
     app.include_router(segments.router(engine))
+    app.include_router(directory.router(engine))
     app.include_router(questions.router(engine))
     app.include_router(definitions.router(engine))
     app.include_router(actions.router(engine))

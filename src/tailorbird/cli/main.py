@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tailorbird import __version__
-from tailorbird.cli import authoring, changing, intake, reading, segments, serving
+from tailorbird.cli import authoring, changing, directory, intake, reading, segments, serving
 from tailorbird.cli.output import Output
 from tailorbird.cli.session import Session, fail
 from tailorbird.errors import InvalidInput, TailorbirdError, Unavailable
@@ -48,7 +48,7 @@ def version(context: typer.Context) -> None:
         output.say(__version__)
 
 
-for module in (authoring, intake, reading, segments, changing, serving):
+for module in (authoring, intake, reading, segments, changing, directory, serving):
     module.add_to(app)
 
 

@@ -15,7 +15,7 @@ from tailorbird.core.event import PROFILE_UPDATED, TAG_ADDED, TAG_REMOVED, Event
 from tailorbird.core.ids import digest
 from tailorbird.core.profile import Profile
 from tailorbird.engine.people import accepted
-from tailorbird.errors import Conflict, InvalidInput, NotFound
+from tailorbird.errors import Conflict, InvalidInput, NotFound, TailorbirdError
 from tailorbird.ports import Store
 from tailorbird.runtime.ingest import Incoming
 
@@ -62,7 +62,7 @@ class Campaign(msgspec.Struct, kw_only=True):
 class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """What an import did: ``people`` it brought or changed, of whom ``created`` are new; ``duplicates`` rows that changed nothing.
 
-    ``enriching`` is how many were given to enrichment.
+    ``enriching`` is how many were given to enrichment, ``note`` why none were, if that went wrong.
     """
 
     id: str | None
@@ -77,6 +77,7 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     reasons: dict[str, int] = {}
     rejected_path: str | None = None
     enriching: int = 0
+    note: str = ""
     dry_run: bool = False
     mapping: dict[str, Any] = {}
 
@@ -154,27 +155,31 @@ def _run(
         if not dry_run:
             _save(store, one)
     touched = [] if dry_run else sorted(_events_of(store, one))
-    enriching = _enrich(engine, touched) if enrich and touched else 0
+    enriching, note = _enrich(engine, touched) if enrich and touched else (0, "")
     return CampaignReport(
         id=None if dry_run else one.id, name=name, tag=f"campaign:{name}", file=path.name, rows=report.rows,
         people=report.loaded if dry_run else len(touched), created=report.created, duplicates=report.duplicates,
         rejected=report.rejected, reasons=report.reasons, rejected_path=report.rejected_path if told_path else None,
-        enriching=enriching, dry_run=dry_run, mapping=report.mapping,
+        enriching=enriching, note=note, dry_run=dry_run, mapping=report.mapping,
     )  # fmt: skip
 
 
-def _enrich(engine: Engine, keys: Sequence[int]) -> int:
-    """Give people to enrichment, if there is such a thing here; return how many."""
-    enrichment = getattr(engine, "enrichment", None)
-    enqueue = getattr(enrichment, "enqueue", None)
-    if enqueue is None:
-        return 0
+def _enrich(engine: Engine, keys: Sequence[int]) -> tuple[int, str]:
+    """Give people to enrichment, if there is such a thing here; return how many, and what kept them from it.
+
+    The import is done by then: that enrichment cannot begin does not undo it.
+    """
+    batch = getattr(getattr(engine, "enrichment", None), "enrich_batch", None)
+    if batch is None:
+        return 0, ""
     count = 0
-    for start in range(0, len(keys), _TOGETHER):
-        for profile in engine.store.profiles(keys[start : start + _TOGETHER]).values():
-            enqueue(profile.id)
-            count += 1
-    return count
+    try:
+        for part in _portions(keys):
+            begun = batch([profile.id for profile in engine.store.profiles(part).values()])
+            count += sum(item.status != "skipped" for item in begun)
+    except TailorbirdError as error:
+        return count, str(error)
+    return count, ""
 
 
 def _mapping(path: Path, name: str, fields: Mapping[str, str], encoding: str, delimiter: str | None) -> dict[str, Any]:
@@ -183,7 +188,9 @@ def _mapping(path: Path, name: str, fields: Mapping[str, str], encoding: str, de
     plain = {re.sub(r"[^a-z0-9]", "", column.lower()): column for column in reversed(columns)}
     address = next((plain[re.sub(r"[^a-z]", "", n)] for n in _MAILS if re.sub(r"[^a-z]", "", n) in plain), None)
     if address is None:
-        raise InvalidInput(f"{path.name} has no column of e-mail addresses.", hint=f"Call one of its columns email: {', '.join(columns[:20])}.")
+        raise InvalidInput(
+            f"{path.name} has no column of e-mail addresses.", hint=f"Call one of its columns email: {', '.join(columns[:20])}."
+        )
     tags = next((plain[n] for n in ("tags", "labels") if n in plain), None)
     attributes: dict[str, str] = {}
     for column in columns:

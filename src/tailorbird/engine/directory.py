@@ -6,14 +6,17 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from tailorbird.core.event import PROFILE_UPDATED, TAG_ADDED, TAG_REMOVED, Json
 from tailorbird.core.profile import Profile
-from tailorbird.engine import campaigns, duplicates, exchange
 from tailorbird.engine.asking import condition_of
+from tailorbird.engine.campaigns import Campaign, CampaignReport, Undone, import_campaign, listing, undo
+from tailorbird.engine.duplicates import Suggestion, merge_by_rule, merge_suggestion, suggest
+from tailorbird.engine.exchange import Moved, read_file, write_atomically, write_file
 from tailorbird.engine.people import accepted
 from tailorbird.engine.refs import find_profile
 from tailorbird.errors import InvalidInput
@@ -123,7 +126,7 @@ class Directory:
         keys = self.people.keys(criteria)
         if path is None:
             return "".join(self._csv(keys, fields))
-        exchange.write_atomically(Path(path), self._csv(keys, fields))
+        write_atomically(Path(path), self._csv(keys, fields))
         return len(keys)
 
     def _csv(self, keys: Sequence[int], fields: Sequence[str]) -> Iterator[str]:
@@ -150,11 +153,15 @@ class Directory:
 
     def tag(self, criteria: Criteria, *tags: str, source: str = "directory", progress: Told | None = None) -> BulkChange:
         """Give tags to everybody whom the criteria hold for."""
-        return self._bulk(criteria, lambda profile: [(TAG_ADDED, {"tag": t}) for t in tags if t not in profile.tags], source, progress)
+        return self._bulk(
+            criteria, lambda profile: [(TAG_ADDED, {"tag": t}) for t in tags if t not in profile.tags], source, progress
+        )
 
     def untag(self, criteria: Criteria, *tags: str, source: str = "directory", progress: Told | None = None) -> BulkChange:
         """Take tags from everybody whom the criteria hold for."""
-        return self._bulk(criteria, lambda profile: [(TAG_REMOVED, {"tag": t}) for t in tags if t in profile.tags], source, progress)
+        return self._bulk(
+            criteria, lambda profile: [(TAG_REMOVED, {"tag": t}) for t in tags if t in profile.tags], source, progress
+        )
 
     def update(
         self, criteria: Criteria, attributes: Mapping[str, Json], *, source: str = "directory", progress: Told | None = None
@@ -163,7 +170,9 @@ class Directory:
         said = dict(attributes)
 
         def news(profile: Profile) -> list[tuple[str, dict[str, Json]]]:
-            differs = {k: v for k, v in said.items() if profile.attributes.get(k) != v or type(profile.attributes.get(k)) is not type(v)}
+            differs = {
+                k: v for k, v in said.items() if profile.attributes.get(k) != v or type(profile.attributes.get(k)) is not type(v)
+            }
             return [(PROFILE_UPDATED, {"attributes": differs})] if differs else []
 
         return self._bulk(criteria, news, source, progress)
@@ -188,41 +197,49 @@ class Directory:
 
     # ---- campaigns
 
-    def import_campaign(self, name: str, people: str | Path | Sequence[str], **options: Any) -> campaigns.CampaignReport:
+    def import_campaign(self, name: str, people: str | Path | Sequence[str], **options: Any) -> CampaignReport:
         """Import a list of addresses or a CSV file as a campaign; options as ``engine.campaigns.import_campaign``."""
-        return campaigns.import_campaign(self._engine, name, people, **options)
+        return import_campaign(self._engine, name, people, **options)
 
-    def campaigns(self) -> list[campaigns.Campaign]:
+    def import_table(self, name: str, text: str, **options: Any) -> CampaignReport:
+        """Import a table given as CSV text as a campaign; options as ``engine.campaigns.import_campaign``."""
+        with TemporaryDirectory(prefix="tailorbird-campaign-") as scratch:
+            path = Path(scratch) / "table.csv"
+            path.write_text(text, encoding="utf-8", errors="surrogatepass", newline="")
+            report = import_campaign(self._engine, name, path, **options)
+        return msgspec.structs.replace(report, rejected_path=None)
+
+    def campaigns(self) -> list[Campaign]:
         """Return the campaigns that were imported, the newest first."""
-        return campaigns.listing(self._parts.store)
+        return listing(self._parts.store)
 
-    def undo_import(self, import_id: str, **options: Any) -> campaigns.Undone:
+    def undo_import(self, import_id: str, **options: Any) -> Undone:
         """Take an import back; what others built on stays, and is told. Options as ``engine.campaigns.undo``."""
-        return campaigns.undo(self._engine, import_id, **options)
+        return undo(self._engine, import_id, **options)
 
     # ---- moving in and out
 
-    def read_contacts(self, path: str | Path, *, progress: Told | None = None) -> exchange.Moved:
+    def read_contacts(self, path: str | Path, *, progress: Told | None = None) -> Moved:
         """Take in a JSON contact file keyed by e-mail; a bad file leaves everything as it was."""
-        return exchange.read_file(self._parts, path, progress=progress)
+        return read_file(self._parts, path, progress=progress)
 
-    def write_contacts(self, path: str | Path, criteria: Criteria | None = None, *, progress: Told | None = None) -> exchange.Moved:
+    def write_contacts(self, path: str | Path, criteria: Criteria | None = None, *, progress: Told | None = None) -> Moved:
         """Write everybody with an address (or whom the criteria hold for) into a JSON contact file, whole or not at all."""
-        return exchange.write_file(self._parts, path, self.people.keys, criteria or Criteria(), progress=progress)
+        return write_file(self._parts, path, self.people.keys, criteria or Criteria(), progress=progress)
 
     # ---- duplicates
 
-    def duplicates(self, *, limit: int = 100, min_score: float = 0.6) -> list[duplicates.Suggestion]:
+    def duplicates(self, *, limit: int = 100, min_score: float = 0.6) -> list[Suggestion]:
         """Return pairs of people who may be one, the likeliest first; nothing is merged."""
-        return duplicates.suggest(self._parts, self.people, limit=limit, min_score=min_score)
+        return suggest(self._parts, self.people, limit=limit, min_score=min_score)
 
     def merge_suggestion(self, suggestion: str, *, by: str = "") -> Merge:
         """Merge the two people of a suggestion (its id) because a person said so; undone by ``engine.unmerge``."""
-        return duplicates.merge_suggestion(self._engine, suggestion, by=by)
+        return merge_suggestion(self._engine, suggestion, by=by)
 
     def merge_by_rule(self, min_score: float, *, limit: int = 100) -> list[Merge]:
         """Merge all pairs that score at least so much: an explicit rule; 0.9 or more."""
-        return duplicates.merge_by_rule(self._engine, self.people, min_score, limit=limit)
+        return merge_by_rule(self._engine, self.people, min_score, limit=limit)
 
 
 def read_clause(text: str) -> Clause:

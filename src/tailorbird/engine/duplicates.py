@@ -65,7 +65,9 @@ def _compared(store: Store, pairs: Iterable[tuple[int, int]], min_score: float) 
         score, reasons = compare(sides[pair[0]], sides[pair[1]])
         if score >= min_score:
             winner, loser = (profiles[key] for key in pair)
-            names = [name_of(one) if name_of(one) != one.id else next(iter(sides[one.key].emails), one.id) for one in (winner, loser)]
+            names = [
+                name_of(one) if name_of(one) != one.id else next(iter(sides[one.key].emails), one.id) for one in (winner, loser)
+            ]
             found.append(
                 Suggestion(
                     id=f"{winner.id}~{loser.id}", score=score, reasons=reasons, winner=winner.id, loser=loser.id,
@@ -92,7 +94,9 @@ def merge_suggestion(engine: Engine, suggestion: str, *, by: str) -> Merge:
 def merge_by_rule(engine: Engine, people: People, min_score: float, *, limit: int) -> list[Merge]:
     """Merge all pairs that score at least so much; a profile that was merged meanwhile is left for the next time."""
     if not _SAFE <= min_score <= 1:
-        raise InvalidInput(f"min_score {min_score} is not between {_SAFE} and 1.", hint="What is less sure is for a person to decide.")
+        raise InvalidInput(
+            f"min_score {min_score} is not between {_SAFE} and 1.", hint="What is less sure is for a person to decide."
+        )
     gone: set[str] = set()
     done = []
     for one in suggest(engine.parts, people, limit=limit, min_score=min_score):

@@ -90,7 +90,9 @@ def read_document(
         told = "; ".join(m.render() for m in mistakes[:5])
         more = f"; and {len(mistakes) - 5} more" if len(mistakes) > 5 else ""
         raise InvalidInput(
-            f"The contact file cannot be taken in: {told}{more}", hint="Nothing of it was taken in.", mistakes=tuple(mistakes[:50])
+            f"The contact file cannot be taken in: {told}{more}",
+            hint="Nothing of it was taken in.",
+            mistakes=tuple(mistakes[:50]),
         )
     return _take(parts, batches, progress, path)
 
@@ -135,10 +137,14 @@ def _incoming(entry: Entry, source: str, now: int) -> list[Incoming]:
         told = digest("exchange", entry.email, type_, str(at), _canonical(data))
         copies[told] = copies.get(told, 0) + 1
         id_ = f"x-{told}" + (f".{copies[told]}" if copies[told] > 1 else "")
-        found.append(Incoming(type=type_, identifiers=whose, data=data, at=min(at, now) if at <= now else at, id=id_, source=source))
+        found.append(
+            Incoming(type=type_, identifiers=whose, data=data, at=min(at, now) if at <= now else at, id=id_, source=source)
+        )
     said = _canonical([entry.attributes, entry.tags])
     whole = f"x-{digest('exchange', entry.email, said)}"
-    found.append(Incoming(type=PROFILE_UPDATED, identifiers=whose, data={"attributes": entry.attributes}, id=whole, source=source))
+    found.append(
+        Incoming(type=PROFILE_UPDATED, identifiers=whose, data={"attributes": entry.attributes}, id=whole, source=source)
+    )
     found += [
         Incoming(type=TAG_ADDED, identifiers=whose, data={"tag": tag}, id=f"{whole}.{n}", source=source)
         for n, tag in enumerate(entry.tags)

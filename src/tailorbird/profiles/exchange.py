@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from tailorbird.core.event import Event, Json
 from tailorbird.core.profile import Profile
@@ -155,7 +155,11 @@ class _Reader:
         for name in ("verification_timestamp", "enriched_at"):
             self.time(f"{key}.enrichment.{name}", value.get(name), missing=True)
         attributes |= {name: value[name] for name in _ENRICHED if value.get(name) is not None}
-        more = {name: field for name, field in value.items() if name not in _ENRICHED and (field is not None or name not in _ENRICHMENT)}
+        more = {
+            name: field
+            for name, field in value.items()
+            if name not in _ENRICHED and (field is not None or name not in _ENRICHMENT)
+        }
         if more or not any(value.get(name) is not None for name in _ENRICHED):
             kept["enrichment"] = more
 

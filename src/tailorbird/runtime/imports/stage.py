@@ -378,7 +378,8 @@ def _header(path: Path, header: Record | None) -> list[str]:
         )
     if len(header.fields) > _MOST_COLUMNS:
         raise InvalidInput(
-            f"{path.name} has {len(header.fields):,} columns; at most {_MOST_COLUMNS:,} are read.", hint="Leave out what is not needed."
+            f"{path.name} has {len(header.fields):,} columns; at most {_MOST_COLUMNS:,} are read.",
+            hint="Leave out what is not needed.",
         )
     names = [name.strip() for name in header.fields]
     if "" in names:

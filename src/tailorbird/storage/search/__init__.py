@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tailorbird.storage.search.finder import Finder
 from tailorbird.storage.search.side import PostgresSide, Side, SqliteSide
 from tailorbird.storage.sql.store import SqlStore
@@ -19,7 +21,7 @@ def attach_finder(store: SqlStore) -> None:
     store.listeners.append(lambda profiles: _erase(store, profiles))
 
 
-def _erase(store: SqlStore, profiles: list[int]) -> None:
+def _erase(store: SqlStore, profiles: Sequence[int]) -> None:
     side = _side(store)
     if side.exists():
         finder = Finder(side)

@@ -29,7 +29,8 @@ def alike(side: Side, limit: int) -> list[Likeness]:
 def _groups(side: Side, column: str, where: str, limit: int) -> list[tuple[int, ...]]:
     shared = f"SELECT {column} FROM directory_person WHERE {where} GROUP BY {column} HAVING count(*) BETWEEN 2 AND {_CROWD} LIMIT {limit}"
     rows = side.ask(
-        f"SELECT p.{column}, p.profile FROM ({shared}) AS s JOIN directory_person p ON p.{column} = s.{column} ORDER BY p.{column}, p.profile",
+        f"SELECT p.{column}, p.profile FROM ({shared}) AS s JOIN directory_person p ON p.{column} = s.{column} "
+        f"ORDER BY p.{column}, p.profile",
     )
     found: dict[str, list[int]] = {}
     for value, key in rows:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tailorbird.ports import Criteria, Clause
+from tailorbird.ports import Clause, Criteria
 from tailorbird.storage.search.person import fold
 from tailorbird.storage.search.side import Side
 
@@ -77,10 +77,10 @@ def _texts(text: str, side: Side, *, indexed: bool) -> list[Condition]:
         source = f"SELECT profile FROM directory_text WHERE {where}"
         return [Condition(source, binds, f"p.profile IN ({source})", binds, ordered=False)]
     long, short = [w for w in asked if len(w) >= 3], [w for w in asked if len(w) < 3]
-    where = ["directory_text MATCH ?"] if long else []
-    where += ["instr(name || char(10) || rest, ?) > 0" for _ in short]
+    tests = ["directory_text MATCH ?"] if long else []
+    tests += ["instr(name || char(10) || rest, ?) > 0" for _ in short]
     binds = ((" AND ".join(_phrase(word) for word in long),) if long else ()) + tuple(short)
-    source = f"SELECT {column} AS profile FROM directory_text WHERE {' AND '.join(where) or '0'}"
+    source = f"SELECT {column} AS profile FROM directory_text WHERE {' AND '.join(tests) or '0'}"
     return [Condition(source, binds, f"p.profile IN ({source})", binds, ordered=False)]
 
 
@@ -131,7 +131,8 @@ def _postgres(test: Clause) -> tuple[str, tuple[Any, ...]]:
         sql = f"CASE jsonb_typeof({place}) WHEN 'array' THEN {place} @> %s::jsonb WHEN 'string' THEN {inside} ELSE false END"
         return sql, (path, path, _json(test.value), str(test.value), path)
     values = test.value if test.op == "in" else [test.value]
-    parts, binds = [], []
+    parts: list[str] = []
+    binds: list[Any] = []
     for value in values:
         parts.append(f"{place} IS NULL" if value is None else f"{place} = %s::jsonb")
         binds += [path] if value is None else [path, _json(value)]

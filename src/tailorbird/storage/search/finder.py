@@ -127,7 +127,11 @@ class Finder:
         lead, rest, few = self._lead(found)
         column = _SORTS[sort]
         walked = lead is not None and not few and sort != "created_at" and not side.postgres
-        hint = f" INDEXED BY directory_person_{sort}" if walked or (lead is None and not side.postgres and sort != "created_at") else ""
+        hint = (
+            f" INDEXED BY directory_person_{sort}"
+            if walked or (lead is None and not side.postgres and sort != "created_at")
+            else ""
+        )
         if walked:
             lead, rest = None, found
         by_lead = lead is not None and sort == "created_at"
@@ -166,7 +170,10 @@ class Finder:
             return f"FROM directory_person p{hint} WHERE true{tests}", binds
         # CROSS JOIN: SQLite keeps the order, so the list leads.
         join = "JOIN" if self._side.postgres else "CROSS JOIN"
-        return f"FROM ({lead.source}) AS d {join} directory_person p ON p.profile = d.profile WHERE true{tests}", [*lead.source_binds, *binds]
+        return f"FROM ({lead.source}) AS d {join} directory_person p ON p.profile = d.profile WHERE true{tests}", [
+            *lead.source_binds,
+            *binds,
+        ]
 
     # ---- relevance
     def _by_relevance(self, criteria: Criteria, scores: dict[int, float] | None, after: str | None, limit: int) -> Hits:
@@ -210,13 +217,17 @@ class Finder:
         side = self._side
         if side.postgres:
             if self._keeping.indexed:
-                sql = f"SELECT profile FROM directory_text WHERE name %% %s ORDER BY similarity(name, %s) DESC LIMIT {_CANDIDATES}"
+                sql = (
+                    f"SELECT profile FROM directory_text WHERE name %% %s ORDER BY similarity(name, %s) DESC LIMIT {_CANDIDATES}"
+                )
                 return [row[0] for row in side.ask(sql, (asked, asked))]
             sql = f"SELECT profile FROM directory_text WHERE name LIKE ANY(%s) LIMIT {_RANKED * 5}"
             return [row[0] for row in side.ask(sql, ([f"%{part}%" for part in _pieces(asked)],))]
         pieces = _pieces(asked)
         if not pieces:
-            return [row[0] for row in side.ask(f"SELECT profile FROM directory_person WHERE name = ? LIMIT {_CANDIDATES}", (asked,))]
+            return [
+                row[0] for row in side.ask(f"SELECT profile FROM directory_person WHERE name = ? LIMIT {_CANDIDATES}", (asked,))
+            ]
         either = " OR ".join('"' + piece.replace('"', '""') + '"' for piece in pieces)
         sql = f"SELECT rowid FROM directory_text WHERE directory_text MATCH ? ORDER BY rank LIMIT {_CANDIDATES}"
         return [row[0] for row in side.ask(sql, (f"name : ({either})",))]
@@ -266,6 +277,7 @@ def _read_cursor(text: str, sort: str) -> tuple[Any, int]:
             raise ValueError
     except (ValueError, TypeError, msgspec.MsgspecError):
         raise InvalidInput(
-            f"after {text!r:.60} is not a cursor of this order.", hint="Use the value of next from the page before, with the same sort."
+            f"after {text!r:.60} is not a cursor of this order.",
+            hint="Use the value of next from the page before, with the same sort.",
         ) from None
     return value, key

@@ -56,6 +56,7 @@ class Keeping:
         self._seen: Any = None
         self._ready = False
         self._cast = "::text" if side.postgres else ""
+        self._kind = "kind" if side.postgres else "+kind"  # SQLite would read all addresses there are to find those of a few
 
     # ---- people
     def follow(self, progress: Told | None = None) -> None:
@@ -117,10 +118,14 @@ class Keeping:
             which, whose = f"key > {side.mark} AND key <= {side.mark}", "profile > {0} AND profile <= {0}"
             self._read(which, whose, (start, end), labels_into="loose_label")
             tell(end, top)
-        side.ask("INSERT INTO directory_label SELECT label, profile FROM loose_label ORDER BY label, profile ON CONFLICT DO NOTHING")
+        side.ask(
+            "INSERT INTO directory_label SELECT label, profile FROM loose_label ORDER BY label, profile ON CONFLICT DO NOTHING"
+        )
         side.ask("DROP TABLE loose_label")
         side.index()
-        side.ask("INSERT INTO directory_stale SELECT profile FROM directory_person WHERE true ORDER BY profile ON CONFLICT DO NOTHING")
+        side.ask(
+            "INSERT INTO directory_stale SELECT profile FROM directory_person WHERE true ORDER BY profile ON CONFLICT DO NOTHING"
+        )
         place.key = top
         self._write_place(place)
 
@@ -152,7 +157,9 @@ class Keeping:
         span = (place.seq, last)
         since = f"seq > {mark} AND seq <= {mark}"
         facts, joins = (", ".join(f"'{name}'" for name in names) for names in (_FACTS, _JOINS))
-        found = {row[0] for row in side.ask(f"SELECT DISTINCT profile FROM {record}event WHERE {since} AND type IN ({facts})", span)}
+        found = {
+            row[0] for row in side.ask(f"SELECT DISTINCT profile FROM {record}event WHERE {since} AND type IN ({facts})", span)
+        }
         found |= {
             row[0]
             for row in side.ask(
@@ -161,12 +168,16 @@ class Keeping:
                 (*span, place.at - _SKEW),
             )
         }
-        told = side.ask(f"SELECT profile, data ->> 'winner', data ->> 'loser' FROM {record}event WHERE {since} AND type IN ({joins})", span)
+        told = side.ask(
+            f"SELECT profile, data ->> 'winner', data ->> 'loser' FROM {record}event WHERE {since} AND type IN ({joins})", span
+        )
         if told:
             ids = [name for row in told for name in row[1:] if name]
             marks = ", ".join(mark for _ in ids)
             joined = {row[0] for row in told}
-            joined |= {row[0] for row in side.ask(f"SELECT key FROM {record}profile WHERE id IN ({marks})", ids)} if ids else set()
+            joined |= (
+                {row[0] for row in side.ask(f"SELECT key FROM {record}profile WHERE id IN ({marks})", ids)} if ids else set()
+            )
             self._count_again(sorted(joined))
             found |= joined
         return {key for key in found if key <= place.key}
@@ -190,7 +201,7 @@ class Keeping:
         phones: dict[int, list[str]] = {}
         identifiers = side.ask(
             f"SELECT profile, kind, value FROM {side.record}identifier "
-            f"WHERE {whose.format(side.mark)} AND kind IN ('email', 'phone')",
+            f"WHERE {whose.format(side.mark)} AND {self._kind} IN ('email', 'phone')",
             binds,
         )
         for key, kind, value in identifiers:
@@ -295,7 +306,10 @@ class Keeping:
             self._ready = True
         with side.writing():
             told = sorted(set(keys))
-            known = {row[0] for row in side.ask(f"SELECT key FROM {side.record}profile WHERE {side.among('key')}", (side.listed(told),))}
+            known = {
+                row[0]
+                for row in side.ask(f"SELECT key FROM {side.record}profile WHERE {side.among('key')}", (side.listed(told),))
+            }
             gone = side.listed([key for key in told if key not in known])
             self._drop_texts(gone)
             for table in ("directory_person", "directory_label", "directory_stale", "directory_engaged"):

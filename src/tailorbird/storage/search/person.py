@@ -9,7 +9,19 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-__all__ = ["ENRICHED", "FIRST_STAGE", "VERIFIED", "Card", "domain_of", "fold", "full_name", "mailbox", "read_card", "texts", "trigrams"]
+__all__ = [
+    "ENRICHED",
+    "FIRST_STAGE",
+    "VERIFIED",
+    "Card",
+    "domain_of",
+    "fold",
+    "full_name",
+    "mailbox",
+    "read_card",
+    "texts",
+    "trigrams",
+]
 
 FIRST_STAGE: Final = "new"
 """The status of those who have none."""
@@ -62,9 +74,15 @@ def read_card(created_at: int, attributes: str, provenance: str, tags: str, mail
     status = said.status.strip().lower() if isinstance(said.status, str) and said.status.strip() else FIRST_STAGE
     addresses = sorted(mails)
     name = fold(full_name(said.first_name, said.last_name, said.name) or _text(said.email) or (addresses[0] if addresses else ""))
-    updated_at = max((one.at for one in _since.decode(provenance).values()), default=created_at) if provenance != "{}" else created_at
+    updated_at = (
+        max((one.at for one in _since.decode(provenance).values()), default=created_at) if provenance != "{}" else created_at
+    )
     flags = (ENRICHED if said.enriched_at is not None else 0) | (VERIFIED if said.email_verified is True else 0)
-    labels = {f"s:{status}", *(f"t:{tag}" for tag in (_tags.decode(tags) if tags != "[]" else ())), *(f"d:{domain_of(a)}" for a in addresses)}
+    labels = {
+        f"s:{status}",
+        *(f"t:{tag}" for tag in (_tags.decode(tags) if tags != "[]" else ())),
+        *(f"d:{domain_of(a)}" for a in addresses),
+    }
     company = fold(_text(said.company))[:_NAME] or None
     phone = re.sub(r"[^0-9]", "", _text(said.phone) or next(iter(phones), "")).lstrip("0") or None
     return Card(status, name[:_NAME], max(updated_at, created_at), flags, company, phone, frozenset(labels))

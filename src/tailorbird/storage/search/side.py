@@ -119,7 +119,9 @@ class SqliteSide:
         return True
 
     def _open(self) -> None:
-        raw = self._raw = sqlite3.connect(f"file:{_quoted(self.path)}", uri=True, timeout=30, isolation_level=None, check_same_thread=False)
+        raw = self._raw = sqlite3.connect(
+            f"file:{_quoted(self.path)}", uri=True, timeout=30, isolation_level=None, check_same_thread=False
+        )
         raw.execute("PRAGMA journal_mode=WAL")
         raw.execute("PRAGMA synchronous=NORMAL")
         raw.execute("PRAGMA secure_delete=ON")
