@@ -22,8 +22,9 @@ def attach_finder(store: SqlStore) -> None:
 
 
 def _erase(store: SqlStore, profiles: Sequence[int]) -> None:
+    gone = set(profiles) - store.profiles(list(profiles)).keys()
     side = _side(store)
-    if side.exists():
+    if gone and side.exists():  # who merely merged is seen when somebody asks
         finder = Finder(side)
         try:
             finder.erased(profiles)
