@@ -27,7 +27,16 @@ def test_contacts_are_found_a_page_at_a_time(people: Live) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["sort=size", "limit=0", "after=x", "attribute=city", "segment=nobody", "sort=relevance", "attribute=" + "x" * 600 + "=1", "tag=" + "x" * 400],
+    [
+        "sort=size",
+        "limit=0",
+        "after=x",
+        "attribute=city",
+        "segment=nobody",
+        "sort=relevance",
+        "attribute=" + "x" * 600 + "=1",
+        "tag=" + "x" * 400,
+    ],
 )
 def test_what_cannot_be_asked_is_refused(people: Live, query: str) -> None:
     answer = people.client.get(f"/api/v1/contacts?{query}")
@@ -57,7 +66,9 @@ def test_csv_is_csv_and_runs_nothing(people: Live) -> None:
 
 
 def test_a_campaign_comes_in_and_goes(people: Live) -> None:
-    report = people.post("/api/v1/campaigns", {"name": "Expo", "csv": "email,First Name\nn0@x.com,Zoe\nnew@x.com,New\n,x\n"}).json()
+    report = people.post(
+        "/api/v1/campaigns", {"name": "Expo", "csv": "email,First Name\nn0@x.com,Zoe\nnew@x.com,New\n,x\n"}
+    ).json()
     assert (report["people"], report["created"], report["rejected"], report["rejected_path"]) == (2, 1, 1, None)
     assert people.get("/api/v1/campaigns")["items"][0]["name"] == "Expo"
     undone = people.post(f"/api/v1/campaigns/{report['id']}/undo", {}).json()

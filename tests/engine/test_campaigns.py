@@ -178,7 +178,9 @@ def test_formula_cells_are_kept_as_they_are_and_disarmed_on_the_way_out(engine: 
 
 def test_rows_in_another_encoding_are_rejected_and_the_others_come_in(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "mixed.csv"
-    path.write_bytes("\ufeffemail,first_name\nzoe@b.com,Zoé\n".encode() + "rene@b.com,René\n".encode("latin-1") + b"bob@b.com,Bob\n")
+    path.write_bytes(
+        "\ufeffemail,first_name\nzoe@b.com,Zoé\n".encode() + "rene@b.com,René\n".encode("latin-1") + b"bob@b.com,Bob\n"
+    )
     report = engine.directory.import_campaign("Expo", path)
     assert (report.people, report.rejected) == (2, 1)
     assert facts(engine)["zoe@b.com"][1]["first_name"] == "Zoé"

@@ -123,7 +123,9 @@ def test_csv_holds_no_formula_and_comes_whole(engine: Engine, tmp_path: Path) ->
 
 def test_duplicates_are_suggested_and_merged_by_a_person_only(engine: Engine) -> None:
     directory = engine.directory
-    engine.identify(identifiers={"email": "ann.smith@acme.com"}, attributes={"first_name": "Ann", "last_name": "Smith", "company": "Acme"})
+    engine.identify(
+        identifiers={"email": "ann.smith@acme.com"}, attributes={"first_name": "Ann", "last_name": "Smith", "company": "Acme"}
+    )
     engine.identify(identifiers={"email": "annsmith@acme.com"}, attributes={"name": "Ann Smith", "company": "ACME Ltd"})
     engine.identify(identifiers={"email": "ann@gmail.com"}, attributes={"first_name": "Ann", "last_name": "Smith"})
     found = directory.duplicates()
@@ -141,3 +143,14 @@ def test_duplicates_are_suggested_and_merged_by_a_person_only(engine: Engine) ->
         directory.merge_by_rule(0.5)
     assert len(directory.merge_by_rule(0.9)) == 1
     assert directory.merge_by_rule(0.9) == []
+
+
+def test_a_model_finds_them_too_and_says_so(engine: Engine) -> None:
+    for number, (one, two) in enumerate([("ann.smith", "annsmith"), ("bo.li+x", "boli")]):
+        for address in (one, two):
+            attributes = {"name": ("Ann Smith", "Bo Li")[number], "company": ("Acme", "Zeta")[number]}
+            engine.identify(identifiers={"email": f"{address}@firm{number}.com"}, attributes=attributes)
+    found = engine.directory.duplicates(model=True, min_score=0.5)
+    assert {pair.winner_name for pair in found} == {"Ann Smith", "Bo Li"}
+    assert [(p.method, p.reasons[0], p.score >= 0.5) for p in found] == [("model", "the same name", True)] * 2
+    assert engine.directory.count() == 34

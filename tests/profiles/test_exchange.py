@@ -32,7 +32,7 @@ FILE: dict[str, Any] = {
         },
         "engagements": [
             {"engagement_type": "email_sent", "timestamp": "2026-01-06T08:00:00.000Z", "metadata": {}},
-            {"engagement_type": "email_opened", "timestamp": "2026-01-06T08:05:00.000Z", "metadata": {"campaign": "x", "n": [1, {"a": None}]}},
+            {"engagement_type": "email_opened", "timestamp": "2026-01-06T08:05:00.000Z", "metadata": {"c": "x", "n": [1, {"a": None}]}},
             {"engagement_type": "webinar.attended", "timestamp": "2026-01-06T08:05:00.000Z", "metadata": {}},
         ],
         "created_at": "2026-01-01T00:00:00",
@@ -102,9 +102,9 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=6,
 )
-times = st.datetimes(min_value=__import__("datetime").datetime(2000, 1, 1), max_value=__import__("datetime").datetime(2025, 1, 1)).map(
-    lambda moment: moment.isoformat()
-)
+times = st.datetimes(
+    min_value=__import__("datetime").datetime(2000, 1, 1), max_value=__import__("datetime").datetime(2025, 1, 1)
+).map(lambda moment: moment.isoformat())
 maybe = st.none() | words
 enrichments = st.fixed_dictionaries(
     {},
@@ -194,7 +194,15 @@ def test_a_bad_file_is_refused_and_leaves_everything_untouched(tmp_path: Path, c
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"\xff\xfe{}", b'{"a@b.org": NaN}', b'{"a@b.org": {}, "a@b.org": {}}', b"[" * 100_000, b'{"a@b.org": {"tags": ["\xe9"]}}'],
+    [
+        b"",
+        b"{",
+        b"\xff\xfe{}",
+        b'{"a@b.org": NaN}',
+        b'{"a@b.org": {}, "a@b.org": {}}',
+        b"[" * 100_000,
+        b'{"a@b.org": {"tags": ["\xe9"]}}',
+    ],
 )
 def test_what_is_no_json_is_refused(tmp_path: Path, body: bytes) -> None:
     (tmp_path / "in.json").write_bytes(body)

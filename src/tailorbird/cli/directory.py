@@ -250,12 +250,13 @@ def exchange_write(
 def duplicates_list(
     context: typer.Context, min_score: Annotated[float, typer.Option(min=0, max=1, help="From 0 to 1.")] = 0.6,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    model: Annotated[bool, typer.Option("--model", help="By a statistical model; needs the extra duplicates.")] = False,
 ) -> None:  # fmt: skip
     """List pairs of people who may be one; nothing is merged."""
     session: Session = context.obj
     with session.engine() as engine:
         _follow(session, engine)
-        found = engine.directory.duplicates(limit=limit, min_score=min_score)
+        found = engine.directory.duplicates(limit=limit, min_score=min_score, model=model)
     if not session.output.data(found):
         rows = [(f"{s.score:.2f}", s.winner_name, s.loser_name, ", ".join(s.reasons), s.id) for s in found]
         session.output.table(("score", "one", "other", "because of", "suggestion"), rows, numbers=("score",))

@@ -15,7 +15,7 @@ from tailorbird.core.event import PROFILE_UPDATED, TAG_ADDED, TAG_REMOVED, Json
 from tailorbird.core.profile import Profile
 from tailorbird.engine.asking import condition_of
 from tailorbird.engine.campaigns import Campaign, CampaignReport, Undone, import_campaign, listing, undo
-from tailorbird.engine.duplicates import Suggestion, merge_by_rule, merge_suggestion, suggest
+from tailorbird.engine.duplicates import Suggestion, merge_by_rule, merge_suggestion, suggest, suggest_by_model
 from tailorbird.engine.exchange import Moved, read_file, write_atomically, write_file
 from tailorbird.engine.people import accepted
 from tailorbird.engine.refs import find_profile
@@ -229,8 +229,13 @@ class Directory:
 
     # ---- duplicates
 
-    def duplicates(self, *, limit: int = 100, min_score: float = 0.6) -> list[Suggestion]:
-        """Return pairs of people who may be one, the likeliest first; nothing is merged."""
+    def duplicates(self, *, limit: int = 100, min_score: float = 0.6, model: bool = False) -> list[Suggestion]:
+        """Return pairs of people who may be one, the likeliest first; nothing is merged.
+
+        By a simple rule, or with ``model`` by a statistical model (the extra ``duplicates``), whose score is a probability.
+        """
+        if model:
+            return suggest_by_model(self._parts, self.people, limit=limit, min_score=min_score)
         return suggest(self._parts, self.people, limit=limit, min_score=min_score)
 
     def merge_suggestion(self, suggestion: str, *, by: str = "") -> Merge:

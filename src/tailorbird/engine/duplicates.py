@@ -10,18 +10,19 @@ import msgspec
 
 from tailorbird.engine.refs import is_public
 from tailorbird.errors import InvalidInput, NotFound
-from tailorbird.ports import Merge, People, Store
-from tailorbird.profiles.duplicates import Side, compare
+from tailorbird.ports import Criteria, Merge, People, Store
+from tailorbird.profiles.duplicates import Side, compare, features
 from tailorbird.segments.preview import name_of
 
 if TYPE_CHECKING:
     from tailorbird.engine.facade import Engine
     from tailorbird.engine.parts import Parts
 
-__all__ = ["Suggestion", "merge_by_rule", "merge_suggestion", "suggest"]
+__all__ = ["Suggestion", "merge_by_rule", "merge_suggestion", "suggest", "suggest_by_model"]
 
 _SAFE: Final = 0.9
 _PAGE: Final = 2_000
+_SAMPLE: Final = 5_000
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +76,32 @@ def _compared(store: Store, pairs: Iterable[tuple[int, int]], min_score: float) 
                 )
             )  # fmt: skip
     return found
+
+
+def suggest_by_model(parts: Parts, people: People, *, limit: int, min_score: float) -> list[Suggestion]:
+    """Return the likeliest pairs by a statistical model, trained on those who may be duplicates and a sample of everybody."""
+    from tailorbird.engine.linking import link  # it loads DuckDB and splink
+
+    store = parts.store
+    alike = {key for group in people.alike(limit=max(limit * 4, 400)) for key in group.keys}
+    everybody = people.keys(Criteria())
+    sample = everybody[:: max(1, len(everybody) // _SAMPLE)]
+    keys = sorted(alike | set(sample))
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(keys), _PAGE):
+        for key, profile in store.profiles(keys[start : start + _PAGE]).items():
+            email = next((row.value for row in store.identifiers(key) if row.kind == "email"), "")
+            rows.append({"key": key, **features(Side(profile.attributes, [email] if email else []))})
+    found = [pair for pair in link(rows, least=min_score) if pair.one in alike or pair.other in alike][:limit]
+    profiles = store.profiles(sorted({key for pair in found for key in (pair.one, pair.other)}))
+    return [
+        Suggestion(
+            id=f"{profiles[p.one].id}~{profiles[p.other].id}", score=p.probability, reasons=p.reasons, winner=profiles[p.one].id,
+            loser=profiles[p.other].id, winner_name=name_of(profiles[p.one]), loser_name=name_of(profiles[p.other]), method="model",
+        )
+        for p in found
+        if p.one in profiles and p.other in profiles
+    ]  # fmt: skip
 
 
 def merge_suggestion(engine: Engine, suggestion: str, *, by: str) -> Merge:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any, Final, NamedTuple
 
-__all__ = ["PUBLIC_MAIL", "Side", "compare"]
+__all__ = ["PUBLIC_MAIL", "Side", "compare", "features"]
 
 PUBLIC_MAIL: Final = frozenset(
     {
@@ -55,6 +55,16 @@ def compare(one: Side, other: Side) -> tuple[float, tuple[str, ...]]:
             reasons.append(f"the same {what}")
     doubt *= _mail(one.emails, other.emails, reasons)
     return round(max(0.0, min(1.0, 1 - doubt)), 3), tuple(reasons)
+
+
+def features(side: Side) -> dict[str, str | None]:
+    """Return what a model compares, each in its plain form: name, mailbox, domain (not a public one), company, phone."""
+    local, _, domain = (side.emails[0] if side.emails else "").rpartition("@")
+    found = {
+        "name": _name(side), "mailbox": _mailbox(local), "domain": "" if domain in PUBLIC_MAIL else domain,
+        "company": _plain("company", side.attributes.get("company")), "phone": _plain("phone", side.attributes.get("phone")),
+    }  # fmt: skip
+    return {name: value or None for name, value in found.items()}
 
 
 def _mail(one: Sequence[str], other: Sequence[str], reasons: list[str]) -> float:
