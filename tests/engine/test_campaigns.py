@@ -127,7 +127,7 @@ def test_of_two_imports_one_can_be_undone(engine: Engine, tmp_path: Path) -> Non
 
 def test_people_enriched_since_are_kept_unless_said_otherwise(engine: Engine) -> None:
     report = engine.directory.import_campaign("List", ["a@b.com", "c@b.com"])
-    engine.track("enrichment.received", profile="email:a@b.com", provider="apollo")
+    engine.track("enrichment.received", profile="email:a@b.com", provider="apollo", source="apollo")
     engine.identify(identifiers={"email": "a@b.com"}, attributes={"title": "CTO"}, source="apollo")
     assert report.id is not None
     done = engine.directory.undo_import(report.id)

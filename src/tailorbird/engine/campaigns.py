@@ -29,7 +29,8 @@ _PAGE: Final = 5_000
 _TOGETHER: Final = 500
 _TOLD: Final = 1_000  # people kept by an undo that are named
 _DERIVED: Final = ("segment.", "stage.", "timer.")
-_ENRICHING: Final = ("enrichment.", "email.verified")
+_LIFECYCLE: Final = "lifecycle"  # the source of what follows from a stage
+_ENRICHING: Final = ("enrichment.", "email.verified", "email.rejected")
 _HEADERS: Final = {
     "firstname": "first_name", "givenname": "first_name", "vorname": "first_name", "prenom": "first_name",
     "lastname": "last_name", "surname": "last_name", "familyname": "last_name", "nachname": "last_name",
@@ -332,8 +333,9 @@ def _why_kept(one: Campaign, profile: Profile, history: Sequence[Event], also_en
     source, last = _source(one.id), one.last_key if one.last_key is not None else 2**62
     if not one.first_key <= profile.key <= last:
         return ""
-    providers = {str(event.data.get("provider")) for event in history if event.type.startswith(_ENRICHING)}
-    others = [e for e in history if e.source != source and not e.type.startswith(_DERIVED)]
+    asked = [event for event in history if event.type.startswith(_ENRICHING)]
+    providers = {event.source for event in asked} | {str(event.data.get("provider")) for event in asked}
+    others = [e for e in history if e.source not in (source, _LIFECYCLE) and not e.type.startswith(_DERIVED)]
     enriched = [e for e in others if e.type.startswith(_ENRICHING) or (e.type == PROFILE_UPDATED and e.source in providers)]
     rest = [e for e in others if e not in enriched]
     if rest:
