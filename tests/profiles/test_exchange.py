@@ -96,6 +96,19 @@ def test_dates_of_the_file_stand_until_something_changes(tmp_path: Path) -> None
     assert out["bob@example.org"] == FILE["bob@example.org"]
 
 
+def test_a_file_has_the_last_word_when_it_is_taken_in_again(tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_text(json.dumps(FILE))
+    with Engine.open(":memory:") as engine:
+        engine.directory.read_contacts(tmp_path / "in.json")
+        engine.identify(identifiers={"email": "ann@example.org"}, attributes={"title": "CEO", "status": "converted"})
+        engine.untag("email:ann@example.org", "vip")
+        before = engine.store.last_seq()
+        assert engine.directory.read_contacts(tmp_path / "in.json").unchanged == 1
+        assert engine.store.last_seq() == before + 2  # two attributes in one event, and the tag
+        found = engine.profile("email:ann@example.org")
+        assert (found.attributes["title"], found.attributes["status"], set(found.tags)) == ("Buyer", "engaged", {"a", "vip"})
+
+
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**50), 2**50) | st.floats(-1e12, 1e12) | words,

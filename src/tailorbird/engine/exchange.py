@@ -14,8 +14,9 @@ import msgspec
 
 from tailorbird.core.event import PROFILE_UPDATED, TAG_ADDED, Json
 from tailorbird.core.ids import digest
+from tailorbird.core.profile import Identifier, Profile
 from tailorbird.errors import InvalidInput, Mistake, NotFound, TooLarge
-from tailorbird.ports import Criteria
+from tailorbird.ports import Criteria, Store
 from tailorbird.profiles.exchange import Entry, read_entries, write_entry
 from tailorbird.runtime.ingest import Incoming, check
 
@@ -105,12 +106,11 @@ def _check_depth(event: Incoming, entry: Entry, mistakes: list[Mistake]) -> None
 
 
 def _take(parts: Parts, batches: Sequence[list[Incoming]], progress: Told | None, path: str | None) -> Moved:
-    total, done, unchanged, created, engagements = len(batches), 0, 0, 0, 0
+    total, done, unchanged, engagements = len(batches), 0, 0, 0
     before = parts.store.next_profile_key()
     for start in range(0, total, _CHUNK):
-        part = batches[start : start + _CHUNK]
-        flat = [event for batch in part for event in batch]
-        receipts = iter(parts.loop.take(flat, parts.now()))
+        part = _news(parts.store, batches[start : start + _CHUNK])
+        receipts = iter(parts.loop.take([event for batch in part for event in batch], parts.now()))
         for batch in part:
             answers = [next(receipts) for _ in batch]
             refused = [text for answer in answers for text in answer.mistakes]
@@ -125,10 +125,32 @@ def _take(parts: Parts, batches: Sequence[list[Incoming]], progress: Told | None
     return Moved(contacts=total, engagements=engagements, created=created, unchanged=unchanged, path=path)
 
 
+def _news(store: Store, batches: Sequence[list[Incoming]]) -> list[list[Incoming]]:
+    """Return the events without the attributes and tags that people have already; an event may be left without any."""
+    rows = store.resolve([Identifier("email", batch[0].identifiers["email"]) for batch in batches])
+    profiles = store.profiles(sorted({row.profile for row in rows.values()}))
+    found = []
+    for batch in batches:
+        row = rows.get(Identifier("email", batch[0].identifiers["email"]))
+        profile = None if row is None else profiles.get(row.profile)
+        found.append(batch if profile is None else [e for e in (_new(event, profile) for event in batch) if e is not None])
+    return found
+
+
+def _new(event: Incoming, profile: Profile) -> Incoming | None:
+    if event.type == TAG_ADDED:
+        return None if event.data["tag"] in profile.tags else event
+    if event.type != PROFILE_UPDATED:
+        return event
+    known = profile.attributes
+    differs = {k: v for k, v in event.data["attributes"].items() if k not in known or _canonical(known[k]) != _canonical(v)}
+    return msgspec.structs.replace(event, data={"attributes": differs}) if differs else None
+
+
 def _incoming(entry: Entry, source: str, now: int) -> list[Incoming]:
     """Return a person's events: what happened first, then what is known, so that the file has the last word.
 
-    Their ids follow from what they say, so that the same file taken in twice is taken in once.
+    The ids of engagements follow from what they say, so that the same file taken in twice is taken in once.
     """
     whose = {"email": entry.email}
     found: list[Incoming] = []
@@ -140,15 +162,8 @@ def _incoming(entry: Entry, source: str, now: int) -> list[Incoming]:
         found.append(
             Incoming(type=type_, identifiers=whose, data=data, at=min(at, now) if at <= now else at, id=id_, source=source)
         )
-    said = _canonical([entry.attributes, entry.tags])
-    whole = f"x-{digest('exchange', entry.email, said)}"
-    found.append(
-        Incoming(type=PROFILE_UPDATED, identifiers=whose, data={"attributes": entry.attributes}, id=whole, source=source)
-    )
-    found += [
-        Incoming(type=TAG_ADDED, identifiers=whose, data={"tag": tag}, id=f"{whole}.{n}", source=source)
-        for n, tag in enumerate(entry.tags)
-    ]
+    found.append(Incoming(type=PROFILE_UPDATED, identifiers=whose, data={"attributes": entry.attributes}, source=source))
+    found += [Incoming(type=TAG_ADDED, identifiers=whose, data={"tag": tag}, source=source) for tag in entry.tags]
     return found
 
 

@@ -160,8 +160,7 @@ class _Reader:
             for name, field in value.items()
             if name not in _ENRICHED and (field is not None or name not in _ENRICHMENT)
         }
-        if more or not any(value.get(name) is not None for name in _ENRICHED):
-            kept["enrichment"] = more
+        kept["enrichment"] = more  # also when empty: what the file leaves open is not filled in on the way out
 
     def custom(self, key: str, value: Json, attributes: dict[str, Json], kept: dict[str, Json]) -> None:
         if value is None:
