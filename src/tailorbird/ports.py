@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -21,8 +21,8 @@ from tailorbird.core.profile import Identifier, Profile
 from tailorbird.expr.nodes import Node
 
 __all__ = [
-    "Batch", "Connector", "CrmAdapter", "IdentifierRow", "LanguageModel", "Lease", "ManyConnector", "Membership", "Merge",
-    "NoAnswer", "RecordRow", "Store", "Timer", "Unit",
+    "Batch", "Clause", "Connector", "Criteria", "CrmAdapter", "Hits", "IdentifierRow", "LanguageModel", "Lease", "Likeness",
+    "ManyConnector", "Membership", "Merge", "NoAnswer", "Numbers", "People", "RecordRow", "Store", "Timer", "Unit",
 ]  # fmt: skip
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
@@ -220,6 +220,95 @@ class Batch(Protocol):
         ...
 
 
+class Clause(msgspec.Struct, frozen=True):
+    """A test of one attribute: ``eq`` a value, ``in`` a list of values, or ``contains`` (part of a text in any case, member of a list).
+
+    ``name`` is a path such as ``account.tier``.
+    """
+
+    name: str
+    op: Literal["eq", "in", "contains"]
+    value: Any
+
+
+class Criteria(msgspec.Struct, frozen=True, kw_only=True):
+    """Which people are asked for; everything that is given has to hold. Nothing given: everybody.
+
+    ``text`` are words that all occur somewhere in a person's texts, ``name`` a name that may be misspelt. ``profiles`` are keys.
+    """
+
+    status: str | None = None
+    domain: str | None = None
+    tag: str | None = None
+    segment: str | None = None
+    attributes: tuple[Clause, ...] = ()
+    text: str | None = None
+    name: str | None = None
+    profiles: tuple[int, ...] | None = None
+
+
+class Hits(NamedTuple):
+    """Keys of people in order, the cursor of what follows (None at the end), and a score for each where relevance was asked."""
+
+    keys: list[int]
+    next: str | None
+    scores: dict[int, float]
+
+
+class Numbers(NamedTuple):
+    """Counts over all people: in all, by status, with enrichment, with a verified e-mail, with engagement, engagements."""
+
+    total: int
+    by_status: dict[str, int]
+    enriched: int
+    verified: int
+    engaged: int
+    engagements: int
+
+
+class Likeness(NamedTuple):
+    """People (by key) who have something in common that makes them suspect of being one: what it is, and who they are."""
+
+    what: Literal["name", "mail", "phone"]
+    keys: tuple[int, ...]
+
+
+class People(Protocol):
+    """Finds people by what is known of them: a read model that catches up with the record when it is asked."""
+
+    @property
+    def search(self) -> str:
+        """How texts are searched here: ``trigram`` (indexed), or ``plain`` (every text is read)."""
+        ...
+
+    def page(self, criteria: Criteria, *, sort: str, descending: bool, after: str | None, limit: int) -> Hits:
+        """Return some people in order of ``name``, ``created_at``, ``updated_at``, ``status`` or ``relevance``."""
+        ...
+
+    def keys(self, criteria: Criteria) -> list[int]:
+        """Return the keys of all whom the criteria hold for, ascending."""
+        ...
+
+    def count(self, criteria: Criteria) -> int: ...
+    def numbers(self, engagements: Sequence[str]) -> Numbers:
+        """Return counts; ``engagements`` are the event types that count as such."""
+        ...
+
+    def alike(self, *, limit: int) -> list[Likeness]:
+        """Return groups of people with the same name, the same mailbox but for dots, digits and tags, or the same phone."""
+        ...
+
+    def follow(self, progress: Any = None) -> None:
+        """Catch up with the record now; ``progress`` is told (done, total)."""
+        ...
+
+    def erased(self, profiles: Sequence[int]) -> None:
+        """Leave no trace of those of these profiles that the record has no more."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Store(Protocol):
     """The record: events, profiles, definitions, memberships, timers, outbox. ``batch()`` evaluates set-based."""
 
@@ -313,6 +402,10 @@ class Store(Protocol):
     def merges(self, profile: int | None = None) -> list[Merge]: ...
     def forget(self, profile: int) -> int:
         """Erase a profile everywhere (also what it was merged from, the outbox, columns kept for batch); return rows erased."""
+        ...
+
+    def forget_all(self, profiles: Sequence[int]) -> int:
+        """Erase many profiles that were never merged with anybody, all or none; return rows erased."""
         ...
 
     # definitions -----------------------------------------------------------------------------------------

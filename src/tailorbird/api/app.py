@@ -29,6 +29,7 @@ from tailorbird.api.routes import (
     contacts,
     content,
     definitions,
+    directory,
     enrichment,
     keys,
     narrative,
@@ -98,6 +99,7 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
     app.include_router(people.router(engine))
     app.include_router(contacts.router(engine))
     app.include_router(segments.router(engine))
+    app.include_router(directory.router(engine))
     app.include_router(questions.router(engine))
     app.include_router(narrative.router(engine))
     app.include_router(definitions.router(engine))

@@ -17,6 +17,7 @@ from tailorbird.cli import (
     changing,
     contacts,
     content,
+    directory,
     enriching,
     intake,
     narrative,
@@ -62,7 +63,7 @@ def version(context: typer.Context) -> None:
 
 
 for module in (
-    authoring, intake, reading, segments, changing, contacts, enriching, content, narrative, agents, serving, simulating,
+    authoring, intake, reading, segments, changing, contacts, directory, enriching, content, narrative, agents, serving, simulating,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -55,6 +55,7 @@ from tailorbird.settings import Settings
 from tailorbird.storage import open_store
 
 if TYPE_CHECKING:
+    from tailorbird.engine.directory import Directory
     from tailorbird.engine.narrating import Narrating
     from tailorbird.expr.why import Reason
     from tailorbird.runtime.imports import Report
@@ -114,6 +115,8 @@ class Engine:
 
     def close(self) -> None:
         """Finish deliveries under way and close the database."""
+        if "directory" in self.__dict__:
+            self.directory.close()
         self.deliverer.close()
         if "narrating" in self.__dict__:
             self.narrating.close()
@@ -378,6 +381,15 @@ class Engine:
     def log(self, *, after: int = 0, limit: int = 1000) -> list[Event]:
         """Return the log in the order of arrival."""
         return self.store.events(after=after, limit=limit)
+
+    # ---- domains
+
+    @cached_property
+    def directory(self) -> Directory:
+        """Finding people, changing many at once, campaigns, moving in and out, duplicates."""
+        from tailorbird.engine.directory import Directory
+
+        return Directory(self)
 
     # ---- inside
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tailorbird.storage.batch import attach_columns
+from tailorbird.storage.search import attach_finder, open_finder
 from tailorbird.storage.sql.store import SqlStore
 
-__all__ = ["open_store"]
+__all__ = ["open_finder", "open_store"]
 
 
 def open_store(url: str) -> SqlStore:
@@ -15,4 +16,5 @@ def open_store(url: str) -> SqlStore:
     """
     store = SqlStore(url)
     attach_columns(store)
+    attach_finder(store)
     return store

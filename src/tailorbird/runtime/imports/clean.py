@@ -47,7 +47,7 @@ def csv_records(file: TextIO, delimiter: str) -> Iterator[Record]:
     pending: list[str] = []
     number = 1
     while True:
-        line = pending.pop(0) if pending else file.readline()
+        line = pending.pop(0) if pending else _read_line(file)
         if not line:
             return
         lines = [line]
@@ -60,10 +60,19 @@ def csv_records(file: TextIO, delimiter: str) -> Iterator[Record]:
         number += used
 
 
+def _read_line(file: TextIO) -> str:
+    """Return the next line; of one that is longer than a record may be only so much that it is refused, the rest unread."""
+    line = file.readline(_MAX_RECORD + 1)
+    if len(line) > _MAX_RECORD and not line.endswith("\n"):
+        while (rest := file.readline(_MAX_RECORD)) and not rest.endswith("\n"):
+            pass
+    return line
+
+
 def _until_closed(lines: list[str], pending: list[str], file: TextIO) -> None:
     size = len(lines[0])
     while len(lines) < _MAX_LINES and size < _MAX_RECORD:
-        more = pending.pop(0) if pending else file.readline()
+        more = pending.pop(0) if pending else _read_line(file)
         if not more:
             return
         lines.append(more)

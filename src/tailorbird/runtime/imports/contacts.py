@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,8 +50,11 @@ def import_contacts(
     lifecycle: Lifecycle | None = None,
     chunk: int = _CHUNK,
     turns: Turns | None = None,
+    tags: Sequence[str] = (),
 ) -> Report:
     """Import a CSV, JSONL or Parquet file of contacts; see ``docs/how-to/import.md`` for the mapping.
+
+    ``tags`` are given to everybody in the file, besides those that a column holds.
 
     A row becomes ``profile.updated`` with the attributes that differ from what is stored, ``tag.added`` for tags the
     profile has not, and consent events where a consent is new or withdrawn; an empty cell says nothing. Facts hold from
@@ -62,6 +65,7 @@ def import_contacts(
     with Staged.read(path, encoding=encoding, delimiter=delimiter) as staged:
         columns = read_mapping(mapping, staged.names, contacts=True, stem=path.stem, nested=staged.format == "jsonl")
         job = _Contacts(store, staged, columns, now=now, source=source, region=region, rule=rule, progress=progress, turns=turns)
+        job.given = tuple(tags)
         if dry_run:
             return job.try_out()
         job.lifecycle = lifecycle
@@ -72,6 +76,8 @@ class _Contacts(Rows):
     """One import of contacts. A status never leads back in the ``lifecycle``."""
 
     lifecycle: Lifecycle | None = None
+
+    given: tuple[str, ...] = ()
 
     def more(self) -> dict[str, Callable[[Binds], str]]:
         """Return the columns that only contacts have: the tags as said, and one column a consent."""
@@ -183,7 +189,7 @@ class _Contacts(Rows):
         if news:
             profile.attributes = {**profile.attributes, **news}
             found.append((PROFILE_UPDATED, facts))
-        for tag in _tags(tags):
+        for tag in (*_tags(tags), *self.given):
             if tag not in profile.tags:
                 profile.tags = (*profile.tags, tag)
                 found.append((TAG_ADDED, {"tag": tag}))

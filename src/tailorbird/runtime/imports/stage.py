@@ -27,6 +27,8 @@ TIME_PATTERN: Final = (
 )
 """Text that reads as a time, as the semantics say it (the calendar is checked by the cast)."""
 
+_LONGEST: Final = 1_000_000  # characters of a header
+_MOST_COLUMNS: Final = 2_000
 _FORMATS: Final = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -109,6 +111,18 @@ class Staged:
             raise
         return staged
 
+    @classmethod
+    def header(cls, path: Path, *, encoding: str = "utf-8", delimiter: str | None = None) -> list[str]:
+        """Return the names of a file's columns without reading it whole (but for JSONL); raise as ``read``."""
+        if _FORMATS.get(path.suffix.lower()) != "csv":
+            with cls.read(path, encoding=encoding, delimiter=delimiter) as staged:
+                return staged.names
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise InvalidInput(f"encoding {encoding!r:.40} is not known.", hint="Such as utf-8, latin-1 or cp1252.") from None
+        return _open_csv(path, encoding, delimiter)[1]
+
     def close(self) -> None:
         self.con.close()
         self.scratch.cleanup()
@@ -134,13 +148,10 @@ class Staged:
         self.rows = self.one("SELECT count(*) FROM staged") + len(self.broken)
 
     def _read_csv(self, delimiter: str | None, plain: bool) -> None:
-        with open_text(self.path, self.encoding) as file:
-            first = file.readline()
-            self.delimiter = delimiter or ("\t" if self.path.suffix.lower() == ".tsv" else sniff_delimiter(first))
+        self.delimiter, self.names = _open_csv(self.path, self.encoding, delimiter)
         with open_text(self.path, self.encoding) as file:
             records = csv_records(file, self.delimiter)
-            header = next(records, None)
-            self.names = _header(self.path, header)
+            next(records, None)
             self.types = ["VARCHAR"] * len(self.names)
             if plain and len(self.names) > 1 and self._load_csv(self.path, self.delimiter, self.names):
                 self.exact = False
@@ -345,12 +356,30 @@ def _fingerprint(path: Path) -> tuple[str, bool, int]:
     return state.hexdigest(), plain, lines + (last != b"\n")
 
 
+def _open_csv(path: Path, encoding: str, delimiter: str | None) -> tuple[str, list[str]]:
+    """Return the delimiter of a CSV file and the names of its columns."""
+    with open_text(path, encoding) as file:
+        first = file.readline(_LONGEST + 1)
+    if len(first) > _LONGEST:
+        raise InvalidInput(
+            f"The first line of {path.name} has more than {_LONGEST:,} characters.", hint="It should name the columns, and end."
+        )
+    chosen = delimiter or ("\t" if path.suffix.lower() == ".tsv" else sniff_delimiter(first))
+    with open_text(path, encoding) as file:
+        return chosen, _header(path, next(csv_records(file, chosen), None))
+
+
 def _header(path: Path, header: Record | None) -> list[str]:
     if header is None:
         raise InvalidInput(f"{path.name} is empty.", hint="The first line names the columns.")
     if header.reason is not None:
         raise InvalidInput(
             f"The header of {path.name} cannot be read: {header.reason}.", hint="Check the encoding and the delimiter."
+        )
+    if len(header.fields) > _MOST_COLUMNS:
+        raise InvalidInput(
+            f"{path.name} has {len(header.fields):,} columns; at most {_MOST_COLUMNS:,} are read.",
+            hint="Leave out what is not needed.",
         )
     names = [name.strip() for name in header.fields]
     if "" in names:

@@ -221,11 +221,16 @@ class Database:
             with self._saying("the database did not answer", "try again"):
                 yield held
             return
-        if fresh and self.journals is not None:
-            with self.reading_raw() as raw:
-                self.journals.freshen(raw)
+        if fresh:
+            self.freshen()
         with self._saying("the database did not answer", "try again"), self._reader.begin() as connection:
             yield connection
+
+    def freshen(self) -> None:
+        """Let the tables have what a journal still holds, for who reads them on a connection of its own."""
+        if self.journals is not None and self.mine() is None:
+            with self.reading_raw() as raw:
+                self.journals.freshen(raw)
 
     @contextmanager
     def reading_raw(self) -> Iterator[Any]:
