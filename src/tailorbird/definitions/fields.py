@@ -460,6 +460,7 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
         Field("if_unverified", _choice("assume_valid", "unknown"), "what an address counts as that no verifier could judge"),
         Field("again_after", _duration, "how long nobody is asked about the same person again; 90d when left out"),
         Field("prefer", _preferences, "for an attribute, the providers whose word counts for more, best first"),
+        _ABOUT,
     ),
     Kind.TEMPLATE: (
         Field("type", _choice("email", "sms", "social", "plain"), "what it becomes", required=True),
@@ -483,6 +484,7 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
         Field("network", _choice(*NETWORKS), "the network a post is for, which limits its length"),
         Field("max_segments", _integer(1, 20), "how many segments a text message may take"),
         Field("restyle", _flag, "false: the word lists for formal and casual style leave it alone"),
+        _ABOUT,
     ),
     Kind.LIFECYCLE: (
         Field("stages", _list_of(_table_of(
@@ -500,6 +502,7 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
             Field("probability", _share, "how likely a deal in it is won: 0 to 1", required=True),
             _ABOUT,
         ), least=1, most=50), "the stages of an open deal, in their order", required=True),
+        _ABOUT,
     ),
     Kind.PERSONALIZATION: (
         Field("labels", _labels, "labels in the order in which they are tried, each with its condition and content", required=True),
