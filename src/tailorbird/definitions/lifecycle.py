@@ -15,12 +15,20 @@ from tailorbird.errors import TailorbirdError, Unavailable
 from tailorbird.expr.explain import explain
 from tailorbird.expr.parse import parse
 from tailorbird.ports import Batch, Store
-from tailorbird.segments.backfill import Backfilled, arm_timers, compute_members, no_earlier, write_members
+from tailorbird.segments.backfill import (
+    TIMER_KEY,
+    Backfilled,
+    arm_timers,
+    compute_members,
+    compute_wakes,
+    no_earlier,
+    write_members,
+)
 from tailorbird.segments.preview import Preview, population
 from tailorbird.segments.preview import preview as preview_segment
 
 __all__ = [
-    "Applied", "Plan", "check", "execute", "finish", "interrupted", "plan", "plan_activate", "plan_archive", "plan_roll_back",
+    "Applied", "Plan", "check", "execute", "interrupted", "plan", "plan_activate", "plan_archive", "plan_roll_back",
     "preview", "record", "refresh", "resume",
 ]  # fmt: skip
 
@@ -90,14 +98,15 @@ def explanation(definition: Definition) -> str:
 
 
 def execute(
-    made: Plan, store: Store, batch: Batch, now: int, *, arm: bool = True, tell: Callable[[Applied, int], None] | None = None
+    made: Plan, store: Store, batch: Batch, now: int, *, tell: Callable[[Applied, int], None] | None = None,
+    served: Callable[[], None] | None = None,
 ) -> Applied:  # fmt: skip
     """Carry a plan out: members are computed first, then versions switch, members are stored and timers are set.
 
     When members cannot be computed the new versions are marked ``failed`` with the error, what was active stays so, and
     the error is raised. The switch is one transaction. What other processes write while members are computed is not
-    overlooked: then they are computed again while the others wait. ``tell`` is called within with what was done and when.
-    With ``arm=False`` setting the timers is left to ``finish``, after members are served already.
+    overlooked: then they are computed again while the others wait. ``tell`` is called within with what was done and when,
+    ``served`` once members are stored: timers, of which there may be many more, are set after that.
     What an error interrupts later than that is finished by ``resume``, or by the next call, which then raises
     ``Unavailable`` because its plan was made in between.
     """
@@ -112,6 +121,8 @@ def execute(
     conditions = {name: made.catalog.conditions[name] for name in made.backfill}
     try:
         members = compute_members(batch, conditions, now)
+        # Now rather than later: what is written in between would have to be brought into the columns first.
+        wakes = compute_wakes(batch, conditions.values(), now)
     except Exception as error:
         _record_failure(made, store, error)
         raise
@@ -127,6 +138,7 @@ def execute(
         if not kept:
             now = no_earlier(store, now)
             members = compute_members(batch, conditions, now)
+            wakes = compute_wakes(batch, conditions.values(), now)
         archived = tuple(stamped(item, Status.ARCHIVED, now) for item in made.archive)
         activated = tuple(stamped(item, Status.ACTIVE, now) for item in made.activate)
         for item in (*archived, *activated):
@@ -139,16 +151,15 @@ def execute(
             tell(applied, now)
         pending.stage = "timers"
         _note(store, pending)
-    if arm:
-        finish(store, batch, now)
+    if served is not None:
+        served()
+    store.arm(TIMER_KEY, wakes.items())
+    store.set_meta(PENDING, "")
     return applied
 
 
-def finish(store: Store, batch: Batch, now: int) -> None:
-    """Set the timers that an activation left to be set; does nothing when there are none."""
-    pending = _noted(store)
-    if pending is None:
-        return
+def _arm(pending: _Pending, store: Store, batch: Batch, now: int) -> None:
+    """Set the timers that an activation left to be set."""
     catalog = Catalog.build(current(store).values(), lenient=True)
     arm_timers(store, batch, {n: catalog.conditions[n] for n in pending.segments if n in catalog.conditions}, now)
     store.set_meta(PENDING, "")
@@ -176,7 +187,7 @@ def resume(store: Store, batch: Batch, now: int) -> Applied | None:
             refresh(store, live, now)
             pending.stage = "timers"
             _note(store, pending)
-    finish(store, batch, now)
+    _arm(pending, store, batch, now)
     return Applied(segments=done)
 
 

@@ -52,7 +52,7 @@ def carry_out(parts: Parts, planned: Callable[[], Plan]) -> Applied:
         if not made:
             return lifecycle.execute(made, store, store.batch(), now)
         try:
-            done = lifecycle.execute(made, store, store.batch(), now, tell=partial(tell, store))
+            done = lifecycle.execute(made, store, store.batch(), now, tell=partial(tell, store), served=loop.refresh)
         finally:
             loop.last = max(loop.last, now)
             loop.refresh()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tailorbird.core.ids import digest
 from tailorbird.expr.nodes import Node
 from tailorbird.ports import Batch, Store
 
-__all__ = ["TIMER_KEY", "Backfilled", "arm_timers", "compute_members", "fresh_at", "no_earlier", "write_members"]
+__all__ = ["TIMER_KEY", "Backfilled", "arm_timers", "compute_members", "compute_wakes", "fresh_at", "no_earlier", "write_members"]
 
 TIMER_KEY = "segments"
 """The key of the timer that wakes a profile when the first of its conditions can change."""
@@ -47,6 +47,16 @@ def write_members(
         entered, exited = store.replace_members(segment, version, keys, instant, prefix)
         done[segment] = Backfilled(segment, version, len(keys), entered, exited)
     return done
+
+
+def compute_wakes(batch: Batch, conditions: Iterable[Node], instant: int) -> dict[int, int]:
+    """Return for every profile for which one of the conditions will change without a new event a due not later than that."""
+    found: dict[int, int] = {}
+    for node in conditions:
+        for profile, due in batch.wakes(node, instant):
+            if due < found.get(profile, due + 1):
+                found[profile] = due
+    return found
 
 
 def arm_timers(store: Store, batch: Batch, conditions: Mapping[str, Node], instant: int) -> None:

@@ -17,7 +17,7 @@ from tailorbird.core.context import DAY, HOUR, ManualClock
 from tailorbird.core.event import Event
 from tailorbird.core.profile import Profile
 from tailorbird.engine import Engine
-from tailorbird.engine.asking import Reader
+from tailorbird.engine.reader import Reader
 from tailorbird.errors import Conflict, InvalidDefinition, InvalidEvent, InvalidExpression, InvalidInput, NotFound
 from tailorbird.ports import Store
 from tailorbird.settings import Settings
