@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import resource
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from _report import RESULTS, report
 from _shop import COUNTRIES, DAY, NOW, PLANS, TYPES, segments, write_files
 from tailorbird.core.context import ManualClock
 from tailorbird.engine import Engine
+from tailorbird.errors import NotFound
 from tailorbird.expr.check import Schema, resolve
 from tailorbird.expr.parse import parse
 from tailorbird.runtime.imports import import_events
@@ -106,6 +109,17 @@ def clocked(run: Callable[[], Any], times: int = 3) -> tuple[float, Any]:
     return best, found
 
 
+def until_served(engine: Engine, name: str) -> list[Any]:
+    """Ask for the members of a segment as any reader would, until there are some; return how long that took."""
+    started = time.perf_counter()
+    while time.perf_counter() < started + 60:
+        with suppress(NotFound):
+            if engine.members(name, limit=50).members:
+                break
+        time.sleep(0.02)
+    return [f"{name.rpartition('_')[0]} from apply to members served", time.perf_counter() - started, f"goal {GOALS['new']} s"]
+
+
 def main() -> None:
     """Measure, on a shop that is made once and kept."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -141,12 +155,13 @@ def main() -> None:
 
     engine = Engine.open(str(folder / "shop.db"), clock=ManualClock(AS_OF))
     for name in ("segment_00", "segment_02"):
-        started = time.perf_counter()
         fresh = f"{name}_{time.time_ns()}"
+        served = threading.Thread(target=lambda name: rows.append(until_served(engine, name)), args=(fresh,))
+        served.start()
+        started = time.perf_counter()
         engine.apply({"kind": "segment", "name": fresh, "when": segments()[name]})
-        page = engine.members(fresh, limit=50)
-        rows.append([f"{name} from apply to members served", time.perf_counter() - started, f"goal {GOALS['new']} s"])
-        assert page
+        rows.append([f"{name} until apply returned, timers set", time.perf_counter() - started, ""])
+        served.join()
         engine.archive("segment", fresh)
     engine.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
