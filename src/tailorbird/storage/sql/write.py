@@ -29,7 +29,9 @@ _TAKEN: Final = "SELECT coalesce(max(seq), 0) FROM event"
 _CATCH_UP: Final = f"SELECT setval(pg_get_serial_sequence('event', 'seq'), greatest(({_TAKEN}), ({_FLOOR})) + 1, false)"
 """Brings PostgreSQL's sequence of event numbers past all that were ever given, those of erased events included."""
 
-_CHUNKS: Final = (256, 32, 4, 1)
+_CHUNKS: Final = tuple(1 << power for power in range(10, -1, -1))
+"""How many rows a statement has: powers of two, so that a handful of statements, each compiled once, write any number."""
+
 _encoder = msgspec.json.Encoder()
 
 
