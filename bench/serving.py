@@ -218,14 +218,10 @@ def process(command: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 def run_server(path: str) -> None:
     """Serve a database on a free port."""
-    import socket
-
     from tailorbird.api.server import serve
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     with Engine.open(path, clock=ShopClock()) as engine:
-        serve(engine, port=port, ready=lambda: print(port, flush=True))
+        serve(engine, port=0, ready=lambda port: print(port, flush=True))
 
 
 def run_echo(size: int) -> None:

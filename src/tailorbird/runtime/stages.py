@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tailorbird.core.event import MERGED, PROFILE_UPDATED, STAGE_CHANGED, Event, Json
 from tailorbird.expr.incremental import Change
-from tailorbird.profiles.lifecycle import HIDDEN, SOURCE, STATUS, Lifecycle, of_itself, past
+from tailorbird.profiles.lifecycle import HIDDEN, SOURCE, STATUS, Lifecycle, Past, of_itself, past
 from tailorbird.runtime.cache import Entry
 from tailorbird.runtime.ingest import OWN_IDS
 from tailorbird.runtime.turns import Turn
@@ -64,6 +64,8 @@ class Stages:
 
     def _next(self, turn: Turn, entry: Entry, lifecycle: Lifecycle) -> str | None:
         assert entry.state is not None
+        if STATUS not in entry.profile.provenance:  # nobody ever said where they stand: the history need not be read
+            return lifecycle.next(entry.profile, entry.state.members, Past)
         history = self._effects.history
         return lifecycle.next(entry.profile, entry.state.members, lambda: past(lifecycle, history(turn, entry, _HISTORY)))
 

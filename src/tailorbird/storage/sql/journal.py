@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from tailorbird.core.profile import Identifier
 from tailorbird.ports import Unit
-from tailorbird.storage.sql.write import Target, flow_rows, put_sqlite, unit_rows
+from tailorbird.storage.sql.connecting import encode
+from tailorbird.storage.sql.write import Target, put_sqlite, unit_rows
 
 __all__ = ["Journal", "clear", "close_journal", "fits", "journal_path", "move", "remove", "state"]
 
@@ -34,7 +35,6 @@ _TABLES: Final = {
     "created_at INTEGER, cause TEXT, status TEXT, attempts INTEGER, error TEXT",
     "record": "kind TEXT, id TEXT, profile INTEGER, origin INTEGER, status TEXT, stage TEXT, assignee TEXT, due INTEGER, amount REAL, "
     "currency TEXT, at INTEGER, changed_at INTEGER, data TEXT",
-    "flow": "segment TEXT, at INTEGER, entered INTEGER, exited INTEGER",
 }
 """What the journal has of each table: its columns, and before them the place in the order and the number of the unit.
 
@@ -67,9 +67,13 @@ def _delete(table: str, keys: str, gone: str) -> str:
 _MOVES: Final = (
     _upsert("profile", "key"),
     _upsert("identifier", "kind, value"),
+    # How many came and went, before the events are there: one whose id is stored already is skipped, and not counted either.
+    "INSERT INTO main.flow (segment, at, entered, exited) SELECT data ->> 'segment', at, sum(type = 'segment.entered'), "
+    "sum(type = 'segment.exited') FROM (SELECT e.data, e.at, e.type FROM journal.event e WHERE e.unit > :done AND e.unit <= :last "
+    "AND e.type IN ('segment.entered', 'segment.exited') AND NOT EXISTS (SELECT 1 FROM main.event m WHERE m.id = e.id) "
+    "GROUP BY e.id) GROUP BY 1, 2",
     f"INSERT INTO main.event ({_columns('event')}) SELECT {_columns('event')} FROM journal.event WHERE {_SCOPE} ORDER BY n "
     "ON CONFLICT (id) DO NOTHING",
-    f"INSERT INTO main.flow SELECT segment, at, sum(entered), sum(exited) FROM journal.flow WHERE {_SCOPE} GROUP BY segment, at",
     _delete("membership", "segment, profile", "entered_at IS NULL"),
     _upsert("membership", "segment, profile", " AND entered_at IS NOT NULL"),
     _upsert("record", "profile, kind, id"),
@@ -78,6 +82,9 @@ _MOVES: Final = (
     f"INSERT INTO main.outbox ({_columns('outbox')}) SELECT {_columns('outbox')} FROM journal.outbox WHERE {_SCOPE} ORDER BY n "
     "ON CONFLICT (key) DO NOTHING",
 )
+
+
+_OF_PROFILES: Final = f"SELECT {_columns('event')} FROM event WHERE profile IN (SELECT value FROM json_each(?)) ORDER BY n"
 
 
 class Pending:
@@ -143,6 +150,8 @@ class Journal:
         self._raw.execute("CREATE TABLE state (closed INTEGER)")
         self._raw.execute("INSERT INTO state VALUES (0)")
         self._raw.execute("COMMIT")
+        self._reader = connect(path)
+        self._reading = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -164,7 +173,6 @@ class Journal:
                 return False
             for target, rows in unit_rows(unit):
                 put_sqlite(raw, _TARGETS[target.table], rows, number)
-            put_sqlite(raw, _TARGETS["flow"], flow_rows(unit.events), number)
             put_sqlite(raw, _TARGETS["membership"], [(*pair, None, None) for pair in unit.left], number)
             put_sqlite(raw, _TARGETS["timer"], [(*pair, None) for pair, due in unit.timers.items() if due < 0], number)
             raw.execute("COMMIT")
@@ -205,6 +213,13 @@ class Journal:
         with self._guard:
             return self.recent.actions or self.moving.actions
 
+    def history(self, keys: Iterable[int]) -> list[tuple[Any, ...]]:
+        """Return the events of these profiles that it holds, moved over or not, with the columns of the table."""
+        with self._reading:
+            listed = encode(list(keys))
+            found: list[tuple[Any, ...]] = self._reader.execute(_OF_PROFILES, (listed,)).fetchall()
+            return found
+
     def begin_move(self) -> int:
         """Say that all there is now is being moved over; return the number of the last unit of it."""
         with self._guard:
@@ -225,7 +240,9 @@ class Journal:
             self.moving = Pending()
 
     def close(self) -> None:
-        """Close the connection; the file stays."""
+        """Close the connections; the file stays."""
+        with self._reading:
+            self._reader.close()
         self._raw.close()
 
     def remove(self) -> None:

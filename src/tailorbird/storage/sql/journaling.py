@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -119,6 +119,16 @@ class Journaling:
         """Return which of these events wait in our journal."""
         own = self.own
         return set() if own is None else own.known(ids)
+
+    def is_ours(self, raw: Any) -> bool:
+        """Return whether the journal that the database has is the one that we write."""
+        own = self.own
+        return own is not None and state(raw)[0] == own.name
+
+    def history(self, keys: Sequence[int]) -> list[tuple[Any, ...]]:
+        """Return the events of these profiles that our journal holds."""
+        own = self.own
+        return own.history(keys) if own is not None and own.holds("keys", keys) else []
 
     def settle_actions(self) -> None:
         """Move everything over if actions wait in our journal."""

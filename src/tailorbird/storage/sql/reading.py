@@ -101,15 +101,35 @@ class Reading:
         return {row[0] for row in self._ask(_KNOWN, ids)} | waiting
 
     def history(self, profiles: Sequence[int], types: Iterable[str] | None = None) -> dict[int, list[Event]]:
-        self._settle_for("keys", profiles)
         found: dict[int, list[Event]] = {key: [] for key in profiles}
+        # Asked in the middle of a turn: what our journal has is added rather than moved over. First, for what is moved meanwhile
+        # is then found twice, and not missed.
+        waiting = self._waiting(list(found))
         if types is None:
             answer = self._ask(_HISTORY, list(found))
         else:
             answer = self._ask(_HISTORY_OF_TYPES, list(found), types=sorted(types))
         for row in answer:
             found[row[3]].append(rows.event(row))
+        if waiting:
+            wanted, known = None if types is None else frozenset(types), {row[0] for row in answer}
+            for row in waiting:
+                if row[0] not in known and (wanted is None or row[2] in wanted):
+                    found[row[3]].append(rows.event(row))
+            for events in found.values():
+                events.sort(key=lambda event: (event.at, event.seq))
         return found
+
+    def _waiting(self, keys: Sequence[int]) -> list[tuple[Any, ...]]:
+        """Return the events of these profiles in our journal; what is in another one is moved over."""
+        journals = self._database.journals
+        if journals is None or not keys or self._database.mine() is not None:
+            return []
+        with self._database.reading_raw() as raw:
+            if journals.is_ours(raw):
+                return journals.history(keys)
+            journals.freshen(raw)
+            return []
 
     def timeline(self, profile: int, *, before: tuple[int, int] | None = None, limit: int = 50) -> list[Event]:
         table = schema.event
