@@ -18,10 +18,10 @@ from tailorbird.storage.sql.journal import Journal, clear, close_journal, fits, 
 
 __all__ = ["Journaling"]
 
-_RUN: Final = 12_000
+_RUN: Final = 24_000
 """Events that are moved over at once when there are so many; enough to write most pages of an index for many rows each."""
 
-_AGE: Final = 0.25
+_AGE: Final = 2.0
 """Seconds after which they are moved over, however few."""
 
 _MOST: Final = 200_000
@@ -147,7 +147,7 @@ class Journaling:
                 own.began = time.monotonic()
                 try:
                     self.settle()
-                except sqlite3.Error:  # whoever reads or writes next is told; nothing is lost meanwhile
+                except (sqlite3.Error, Unavailable):  # whoever reads or writes next is told; nothing is lost meanwhile
                     self._stop.wait(1)
 
     # ---- whosever
