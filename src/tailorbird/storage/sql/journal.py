@@ -16,10 +16,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED
 from tailorbird.core.profile import Identifier
 from tailorbird.ports import Unit
-from tailorbird.storage.sql.write import Target, put_sqlite, unit_rows
+from tailorbird.storage.sql.write import Target, flow_rows, put_sqlite, unit_rows
 
 __all__ = ["Journal", "clear", "close_journal", "fits", "journal_path", "move", "remove", "state"]
 
@@ -35,6 +34,7 @@ _TABLES: Final = {
     "created_at INTEGER, cause TEXT, status TEXT, attempts INTEGER, error TEXT",
     "record": "kind TEXT, id TEXT, profile INTEGER, origin INTEGER, status TEXT, stage TEXT, assignee TEXT, due INTEGER, amount REAL, "
     "currency TEXT, at INTEGER, changed_at INTEGER, data TEXT",
+    "flow": "segment TEXT, at INTEGER, entered INTEGER, exited INTEGER",
 }
 """What the journal has of each table: its columns, and before them the place in the order and the number of the unit.
 
@@ -69,11 +69,7 @@ _MOVES: Final = (
     _upsert("identifier", "kind, value"),
     f"INSERT INTO main.event ({_columns('event')}) SELECT {_columns('event')} FROM journal.event WHERE {_SCOPE} ORDER BY n "
     "ON CONFLICT (id) DO NOTHING",
-    # Told of what was written just now: an event whose id was stored before was skipped, and its number is nobody's.
-    "INSERT INTO main.flow SELECT data ->> 'segment' AS segment, at, "
-    f"sum(type = '{SEGMENT_ENTERED}'), sum(type = '{SEGMENT_EXITED}') FROM journal.event AS told "
-    f"WHERE {_SCOPE} AND type IN ('{SEGMENT_ENTERED}', '{SEGMENT_EXITED}') "
-    "AND EXISTS (SELECT 1 FROM main.event WHERE seq = told.seq) GROUP BY 1, 2",
+    f"INSERT INTO main.flow SELECT segment, at, sum(entered), sum(exited) FROM journal.flow WHERE {_SCOPE} GROUP BY segment, at",
     _delete("membership", "segment, profile", "entered_at IS NULL"),
     _upsert("membership", "segment, profile", " AND entered_at IS NOT NULL"),
     _upsert("record", "profile, kind, id"),
@@ -168,6 +164,7 @@ class Journal:
                 return False
             for target, rows in unit_rows(unit):
                 put_sqlite(raw, _TARGETS[target.table], rows, number)
+            put_sqlite(raw, _TARGETS["flow"], flow_rows(unit.events), number)
             put_sqlite(raw, _TARGETS["membership"], [(*pair, None, None) for pair in unit.left], number)
             put_sqlite(raw, _TARGETS["timer"], [(*pair, None) for pair, due in unit.timers.items() if due < 0], number)
             raw.execute("COMMIT")

@@ -20,7 +20,7 @@ from tailorbird.core.profile import Profile
 from tailorbird.ports import RecordRow, Unit
 
 __all__ = [
-    "FLOWS", "Target", "numbering", "put_sqlite", "unit_rows", "write_flows", "write_records", "write_unit",
+    "FLOWS", "Target", "flow_rows", "numbering", "put_sqlite", "unit_rows", "write_flows", "write_records", "write_unit",
 ]  # fmt: skip
 
 _FLOOR: Final = "SELECT coalesce(max(CAST(value AS bigint)), 0) FROM meta WHERE key = 'highest event'"
@@ -195,12 +195,12 @@ def _put_events(raw: Any, events: Sequence[Event], rows: Sequence[tuple[Any, ...
             put(raw, _EVENTS_WITHOUT_SEQ, [row[1:] for row in rows if not row[0]])
     if numbered and put(raw, _EVENTS, numbered) < len(numbered):
         told = _written(raw, told, postgres)
-    flows = _flow_rows(told)
+    flows = flow_rows(told)
     if flows:
         put(raw, FLOWS, flows)
 
 
-def _flow_rows(events: Sequence[Event]) -> list[tuple[str, int, int, int]]:
+def flow_rows(events: Sequence[Event]) -> list[tuple[str, int, int, int]]:
     """Return (segment, at, entered, exited) for what events tell of memberships."""
     flows: dict[tuple[str, int], list[int]] = {}
     for event in events:
