@@ -135,7 +135,9 @@ def _news(parts: Parts, batches: Sequence[list[Incoming]]) -> list[list[Incoming
     for batch in batches:
         row = rows.get(Identifier("email", batch[0].identifiers["email"]))
         profile = None if row is None else profiles.get(row.profile)
-        found.append(batch if profile is None else [e for e in (_new(event, profile, lifecycle) for event in batch) if e is not None])
+        found.append(
+            batch if profile is None else [e for e in (_new(event, profile, lifecycle) for event in batch) if e is not None]
+        )
     return found
 
 
