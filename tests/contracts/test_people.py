@@ -216,7 +216,8 @@ def test_erased_people_are_gone_at_once_wherever_they_stood(
         files = list(tmp_path.glob("*.search*"))
         assert files
         assert not [path for path in files if b"adams" in path.read_bytes().lower() or b"other.org" in path.read_bytes()]
-        raw = sqlite3.connect(f"{store_url}.search")
+        assert isinstance(three.store, SqlStore)
+        raw = sqlite3.connect(f"{three.store.database.path}.search")
         assert raw.execute("SELECT count(*) FROM directory_text WHERE directory_text MATCH 'adams'").fetchone() == (0,)
         raw.close()
     assert finder.count(Criteria()) == 2

@@ -36,7 +36,7 @@ def text_files() -> list[Path]:
     found = []
     for folder, names, files in os.walk(ROOT):
         names[:] = [n for n in names if n not in skipped and (not n.startswith(".") or n == ".ci") and not n.endswith(".columns")]
-        found += [Path(folder) / f for f in files if Path(f).suffix in kinds]
+        found += [Path(folder) / f for f in files if Path(f).suffix in kinds and f not in skipped]  # .git may be a file
     return found
 
 

@@ -6,11 +6,13 @@ python work_child.py URL PLACE [FILE]     PLACE: members, timers (of an activati
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from tailorbird.engine import Engine
 from tailorbird.storage import open_store
+from tailorbird.storage.batch import attach_columns
+from tailorbird.storage.sql.store import SqlStore
 
 SEGMENTS = [
     {"kind": "segment", "name": "seen", "when": "did(page.viewed, within 1d)"},
@@ -26,33 +28,34 @@ def stop_here() -> None:
 
 
 class Slow:
-    """A batch engine that stops once where it is told to."""
+    """A batch engine that stops once where it is asked for members."""
 
-    def __init__(self, inner: Any, place: str) -> None:
+    def __init__(self, inner: Any) -> None:
         self._inner = inner
-        self._place = place
+        self._stopped = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def _stop(self, place: str) -> None:
-        if self._place == place:
-            self._place = ""
-            stop_here()
-
     def tables(self, *args: Any, **options: Any) -> Any:
-        self._stop("members")
+        if not self._stopped:
+            self._stopped = True
+            stop_here()
         return self._inner.tables(*args, **options)
 
-    def wakes(self, *args: Any, **options: Any) -> Iterator[tuple[int, int]]:
-        self._stop("timers")
-        yield from self._inner.wakes(*args, **options)
+
+class SlowToArm(SqlStore):
+    """A store that stops where timers are to be set: what is active has changed by then, and members are stored."""
+
+    def arm(self, key: str, dues: Iterable[tuple[int, int]]) -> None:
+        stop_here()
+        super().arm(key, dues)
 
 
 def main() -> None:
     """Do the work."""
     url, place = sys.argv[1:3]
-    store = open_store(url)
+    store = SlowToArm(url) if place == "timers" else open_store(url)
     engine = Engine(store)
     if place == "import":
         told: list[int] = []
@@ -64,7 +67,10 @@ def main() -> None:
 
         engine.import_events(sys.argv[3], {"external_id": "who", "type": "=page.viewed", "at": "at"}, chunk=50, progress=progress)
     else:
-        store.attach(Slow(store.batch(), place))  # type: ignore[arg-type]
+        if place == "timers":
+            attach_columns(store)
+        else:
+            store.attach(Slow(store.batch()))  # type: ignore[arg-type]
         engine.apply(SEGMENTS)
     engine.close()
 

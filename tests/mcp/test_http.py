@@ -25,6 +25,7 @@ from tailorbird.mcp.writing import WRITING as WRITING_TOOLS
 
 READING = {
     "segment_context", "segment", "personalization", "find_contact", "why", "evaluate_expression", "preview_segment", "list_segments",
+    "render_template",
 }  # fmt: skip
 WRITING = {"track_event", "tag_contact", "upsert_contact", "apply_definition"}
 

@@ -6,11 +6,8 @@ from importlib.util import find_spec
 from typing import Annotated
 
 import typer
-import yaml
 
 from tailorbird.cli.session import Session
-from tailorbird.definitions.files import read
-from tailorbird.definitions.shipped import PERSONALIZATION
 from tailorbird.errors import Unavailable
 
 __all__ = ["add_to"]
@@ -55,6 +52,11 @@ def invoke(
 
 def personalization(context: typer.Context) -> None:
     """Print the rules of the service that are in force, as a file to edit and apply."""
+    import yaml
+
+    from tailorbird.definitions.files import read
+    from tailorbird.definitions.shipped import PERSONALIZATION
+
     session: Session = context.obj
     with session.engine() as engine:
         active = engine.loop.catalog.personalization

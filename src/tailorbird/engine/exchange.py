@@ -16,8 +16,9 @@ from tailorbird.core.event import PROFILE_UPDATED, TAG_ADDED, Json
 from tailorbird.core.ids import digest
 from tailorbird.core.profile import Identifier, Profile
 from tailorbird.errors import InvalidInput, Mistake, NotFound, TooLarge
-from tailorbird.ports import Criteria, Store
+from tailorbird.ports import Criteria
 from tailorbird.profiles.exchange import Entry, read_entries, write_entry
+from tailorbird.profiles.lifecycle import STATUS, Lifecycle
 from tailorbird.runtime.ingest import Incoming, check
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _take(parts: Parts, batches: Sequence[list[Incoming]], progress: Told | None
     total, done, unchanged, engagements = len(batches), 0, 0, 0
     before = parts.store.next_profile_key()
     for start in range(0, total, _CHUNK):
-        part = _news(parts.store, batches[start : start + _CHUNK])
+        part = _news(parts, batches[start : start + _CHUNK])
         receipts = iter(parts.loop.take([event for batch in part for event in batch], parts.now()))
         for batch in part:
             answers = [next(receipts) for _ in batch]
@@ -125,25 +126,30 @@ def _take(parts: Parts, batches: Sequence[list[Incoming]], progress: Told | None
     return Moved(contacts=total, engagements=engagements, created=created, unchanged=unchanged, path=path)
 
 
-def _news(store: Store, batches: Sequence[list[Incoming]]) -> list[list[Incoming]]:
+def _news(parts: Parts, batches: Sequence[list[Incoming]]) -> list[list[Incoming]]:
     """Return the events without the attributes and tags that people have already; an event may be left without any."""
+    store, lifecycle = parts.store, parts.loop.catalog.lifecycle
     rows = store.resolve([Identifier("email", batch[0].identifiers["email"]) for batch in batches])
     profiles = store.profiles(sorted({row.profile for row in rows.values()}))
     found = []
     for batch in batches:
         row = rows.get(Identifier("email", batch[0].identifiers["email"]))
         profile = None if row is None else profiles.get(row.profile)
-        found.append(batch if profile is None else [e for e in (_new(event, profile) for event in batch) if e is not None])
+        found.append(
+            batch if profile is None else [e for e in (_new(event, profile, lifecycle) for event in batch) if e is not None]
+        )
     return found
 
 
-def _new(event: Incoming, profile: Profile) -> Incoming | None:
+def _new(event: Incoming, profile: Profile, lifecycle: Lifecycle | None) -> Incoming | None:
     if event.type == TAG_ADDED:
         return None if event.data["tag"] in profile.tags else event
     if event.type != PROFILE_UPDATED:
         return event
     known = profile.attributes
     differs = {k: v for k, v in event.data["attributes"].items() if k not in known or _canonical(known[k]) != _canonical(v)}
+    if STATUS in differs and lifecycle is not None and "ignored" in lifecycle.given(profile, {"attributes": differs}):
+        del differs[STATUS]  # it would lead back, and so change nothing, each time the file is taken in
     return msgspec.structs.replace(event, data={"attributes": differs}) if differs else None
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from tailorbird.content.rendered import Rendered
 from tailorbird.engine import Answer, Engine, ProfileView
 from tailorbird.engine.service import INTERACTIONS, MAX_INTERACTIONS, ContextView
 from tailorbird.engine.views import SegmentView
@@ -18,7 +19,7 @@ from tailorbird.expr.why import Reason
 from tailorbird.mcp.tool import Tool
 from tailorbird.personalization.rules import Personalization, Segmentation
 
-__all__ = ["READING", "ContactRef", "InstantText", "Ref", "rendering"]
+__all__ = ["READING", "ContactRef", "InstantText", "Ref"]
 
 Ref = Annotated[
     str,
@@ -164,12 +165,6 @@ class Rendering(ContactRef, kw_only=True, forbid_unknown_fields=True):
     variables: Annotated[dict[str, Any], Meta(description="The caller's own variables")] = {}
 
 
-class Rendered(msgspec.Struct, kw_only=True):
-    """What came of a template."""
-
-    rendered: dict[str, Any]
-
-
 def _context(engine: Engine, asked: AboutContact) -> Context:
     return Context(contact_id=asked.contact_id, crm_context=engine.service.context(asked.contact_id, asked.interaction_limit))
 
@@ -228,17 +223,8 @@ def _segments(engine: Engine, _: Nothing) -> Segments:
     return Segments(segments=tuple(engine.segments()))
 
 
-def rendering() -> Tool:
-    """Return the tool that renders a template, for an engine that has templates."""
-
-    def render(engine: Any, asked: Rendering) -> Rendered:
-        found = engine.content.render(asked.template, profile=asked.contact_id, variables=asked.variables)
-        return Rendered(rendered=msgspec.to_builtins(found))
-
-    return Tool(
-        "render_template", "Render a template", "Write a template out for one contact: subject, text or HTML, with the variables "
-        "used and the language chosen. Nothing is sent.", Rendering, Rendered, render,
-    )  # fmt: skip
+def _render(engine: Engine, asked: Rendering) -> Rendered:
+    return engine.content.render(asked.template, asked.contact_id, variables=asked.variables)
 
 
 READING: Final = (
@@ -279,6 +265,11 @@ READING: Final = (
     Tool(
         "list_segments", "List the segments", "Every live segment with its size, condition and explanation.", Nothing, Segments,
         _segments,
+    ),
+    Tool(
+        "render_template", "Render a template",
+        "Write a template out for one contact: subject, text or HTML, with the variables used and the language chosen. Nothing "
+        "is sent.", Rendering, Rendered, _render,
     ),
 )  # fmt: skip
 """The tools that anybody who may read may call."""

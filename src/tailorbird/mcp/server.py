@@ -12,7 +12,7 @@ from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, Te
 
 from tailorbird import __version__
 from tailorbird.engine import Engine
-from tailorbird.mcp.reading import READING, rendering
+from tailorbird.mcp.reading import READING
 from tailorbird.mcp.tool import Tool
 from tailorbird.mcp.writing import WRITING
 
@@ -26,17 +26,16 @@ INSTRUCTIONS: Final = (
 )
 
 
-def tools_of(engine: Engine, *, writes: bool = False) -> tuple[Tool, ...]:
-    """Return the tools an engine has; with ``writes`` those that change something too."""
-    templates = (rendering(),) if hasattr(getattr(engine, "content", None), "render") else ()
-    return (*READING, *templates, *(WRITING if writes else ()))
+def tools_of(*, writes: bool = False) -> tuple[Tool, ...]:
+    """Return the tools; with ``writes`` those that change something too."""
+    return (*READING, *(WRITING if writes else ()))
 
 
 def build_server(
     engine: Engine, *, writes: bool = False, fault: Callable[[str, BaseException], None] | None = None
 ) -> Server[dict[str, Any]]:
     """Return a server with the engine's tools; ``fault`` is told of defects, whose text is kept from callers."""
-    tools = {tool.name: tool for tool in tools_of(engine, writes=writes)}
+    tools = {tool.name: tool for tool in tools_of(writes=writes)}
 
     async def list_tools(_: Any, __: Any) -> ListToolsResult:
         return ListToolsResult(tools=[tool.listed for tool in tools.values()])

@@ -51,8 +51,8 @@ class Incoming(msgspec.Struct, kw_only=True, gc=False):
     """An event as it came in. ``profile`` is a public id (``p_…``); else ``identifiers`` (kind to value) say whose it is.
 
     ``at`` in ms since 1970 (None: now); ``id`` makes taking it in twice harmless (None: a fresh one); ``kind`` is what the
-    profile is, ``person`` or ``company``. ``plain`` is set by who has seen already that every text in it is printable ASCII
-    and its data is flat and within the limits.
+    profile is, ``person`` or ``company``. ``plain`` is set by who has seen already that every text in it is printable ASCII,
+    its type and id are neither empty nor too long, and its data is flat and within the limits.
     """
 
     type: str
@@ -91,7 +91,8 @@ def check(incoming: Incoming, now: int) -> tuple[Mistake, ...]:
     data, type_, at, id_ = incoming.data, incoming.type, incoming.at, incoming.id
     if (
         incoming.plain
-        and (id_ is None or id_[:3] != OWN_IDS)
+        and type_[-1] != " "
+        and (id_ is None or (id_[:3] != OWN_IDS and id_[-1] != " "))
         and (at is None or 0 <= at <= now + FUTURE)
         and (incoming.profile is not None) ^ bool(incoming.identifiers)
         and not _RESERVED.match(type_)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tailorbird.errors import Unavailable
 
-__all__ = ["WAIT", "begin", "cannot_open", "connect_sqlite", "driver_errors", "encode", "reason"]
+__all__ = ["WAIT", "begin", "begin_by", "cannot_open", "connect_sqlite", "driver_errors", "encode", "reason"]
 
 _BUSY: Final = 5  # SQLITE_BUSY
 WAIT: Final = 30.0
@@ -34,6 +34,28 @@ def begin(raw: sqlite3.Connection) -> None:
         else:
             return
         time.sleep(_POLL)
+
+
+def begin_by(raw: sqlite3.Connection, statement: str, *values: Any) -> None:
+    """Begin a write transaction on SQLite by a statement that writes, waiting for those of others.
+
+    For a connection with more than one database: only that which the statement writes is locked then.
+    """
+    deadline = time.monotonic() + WAIT
+    raw.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            raw.execute("BEGIN")
+            try:
+                raw.execute(statement, values)
+                return
+            except sqlite3.OperationalError as error:
+                raw.execute("ROLLBACK")
+                if error.sqlite_errorcode & 0xFF != _BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(_POLL)
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={int(WAIT * 1000)}")
 
 
 def connect_sqlite(path: Path | None, *, read_only: bool) -> sqlite3.Connection:

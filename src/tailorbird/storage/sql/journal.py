@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from tailorbird.core.profile import Identifier
 from tailorbird.ports import Unit
-from tailorbird.storage.sql.connecting import encode
+from tailorbird.storage.sql.connecting import begin_by, encode
 from tailorbird.storage.sql.write import Target, put_sqlite, unit_rows
 
-__all__ = ["Journal", "clear", "close_journal", "fits", "journal_path", "move", "remove", "state"]
+__all__ = ["Journal", "clear", "close_journal", "fits", "forget", "journal_path", "move", "remove", "state"]
 
 _TABLES: Final = {
     "event": "seq INTEGER, id TEXT, type TEXT, profile INTEGER, origin INTEGER, at INTEGER, received_at INTEGER, source TEXT, "
@@ -264,10 +264,9 @@ def move(raw: Any, name: str, last: int | None) -> int:
     ``raw`` is a connection to the database with the journal attached as ``journal``. One transaction: what the tables have is
     told by the number that is written with it, so a unit is moved once, whatever happens in between.
     """
-    raw.execute("BEGIN")
+    # Only the database is locked then, and the journal goes on taking units.
+    begin_by(raw, "UPDATE meta SET value = value WHERE key = 'journal'")
     try:
-        # A write first: only the database is locked then, and the journal goes on taking units.
-        raw.execute("UPDATE meta SET value = value WHERE key = 'journal'")
         named, done = state(raw)
         if named != name:
             raw.execute("ROLLBACK")
@@ -304,6 +303,12 @@ def clear(raw: Any, done: int) -> None:
 def close_journal(raw: Any) -> None:
     """Close an attached journal: whoever writes it notices at the next unit."""
     raw.execute("UPDATE journal.state SET closed = 1")
+
+
+def forget(raw: Any, name: str) -> None:
+    """Note in the database that this journal, which was moved over, is no more."""
+    begin_by(raw, "UPDATE meta SET value = '' WHERE key = 'journal' AND value LIKE ? || ' %'", name)
+    raw.execute("COMMIT")
 
 
 def state(raw: Any) -> tuple[str, int]:

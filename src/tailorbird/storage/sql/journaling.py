@@ -14,7 +14,7 @@ from urllib.parse import quote
 from tailorbird.errors import Unavailable
 from tailorbird.ports import Unit
 from tailorbird.storage.sql.connecting import begin
-from tailorbird.storage.sql.journal import Journal, clear, close_journal, fits, journal_path, move, remove, state
+from tailorbird.storage.sql.journal import Journal, clear, close_journal, fits, forget, journal_path, move, remove, state
 
 __all__ = ["Journaling"]
 
@@ -196,7 +196,7 @@ class Journaling:
                 return
             close_journal(raw)
             move(raw, name, None)
-            raw.execute("UPDATE meta SET value = '' WHERE key = 'journal' AND value LIKE ? || ' %'", (name,))
+            forget(raw, name)
             self._detach()
         remove(journal_path(self._path, name))
 
@@ -256,7 +256,7 @@ class Journaling:
             with self._moving:
                 if own is not None:
                     raw = self._connection()
-                    raw.execute("UPDATE meta SET value = '' WHERE key = 'journal' AND value LIKE ? || ' %'", (own.name,))
+                    forget(raw, own.name)
                     self._detach()
                     own.remove()
         finally:
