@@ -107,7 +107,7 @@ def test_an_undo_leaves_what_others_built_on_and_says_so(engine: Engine, table: 
     assert told == {("the person", "since then: reply.received"), ("attribute title", "changed since then by crm")}
     assert facts(engine) == {
         "old@acme.com": (("known",), {"title": "Chair", "company": "Acme"}),
-        "ben@x.com": ((), {}),
+        "ben@x.com": ((), {"status": "engaged"}),  # what they did stays done
     }
 
 
