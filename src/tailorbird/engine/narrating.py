@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Programs = dict[str, tuple[n.Node, Program]]
 
-__all__ = ["KEY_VARIABLE", "Author", "Narrating", "ToneView", "gather", "interactions_of", "replies_of"]
+__all__ = ["KEY_VARIABLE", "Author", "Narrating", "ToneView", "gather", "interactions_of", "replies_of", "said_of"]
 
 Author = Literal["auto", "rules", "model"]
 
@@ -212,7 +212,7 @@ def gather(
 def interactions_of(events: Sequence[Event], *, limit: int) -> tuple[tuple[Interaction, ...], int]:
     """Return the latest interactions among a history, newest first, and how many there are in all."""
     found = [event for event in events if not event.type.startswith(_FACTS) and not is_delivery(event)]
-    latest = tuple(Interaction(type=e.type, at=e.at, words=_said(e.type)) for e in reversed(found[-limit:])) if limit else ()
+    latest = tuple(Interaction(type=e.type, at=e.at, words=said_of(e.type)) for e in reversed(found[-limit:])) if limit else ()
     return latest, len(found)
 
 
@@ -266,7 +266,8 @@ def _happens(node: n.Node) -> bool:
     return any(isinstance(part, n.Aggregate | n.Did | n.Sequence) for part in n.walk(node))
 
 
-def _said(event: str) -> str:
+def said_of(event: str) -> str:
+    """Return what an event of this type says that somebody did, to follow their name."""
     words = _SAID.get(event) or event_words(event, None)
     return f"did{words.removeprefix('done')}" if words.startswith("done ") else words  # said without "has"
 
