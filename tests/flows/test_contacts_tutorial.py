@@ -131,7 +131,7 @@ def test_the_tutorial_works_word_for_word(tmp_path: Path) -> None:
                 _settled(walk)
     first, again = answers(walk, "enrich campaign")
     assert "11/11" in first and "enriching" in first, "the bar is drawn to its end"
-    assert "0:00" not in again
+    assert "enriching" not in again
     assert len((tmp_path / "var" / "rejected.jsonl").read_text().splitlines()) == 1
     assert "Data Engineer" in answers(walk, "tailorbird profile")[0]
     whole = json.loads(answers(walk, "/invoke")[0])
@@ -143,7 +143,7 @@ def test_the_tutorial_works_word_for_word(tmp_path: Path) -> None:
     assert json.loads(told)["result"]["structuredContent"]["segmentation"]["segment"] == "nurture"
     left = answers(walk, "directory find")[-1]
     assert "ann.lee@acme.example" in left and "ben.oz@globex.example" in left and "campaign:" not in left
-    assert len(left.splitlines()) == 3
+    assert len(re.findall(r"\bp_\w{16}\b", left)) == 2
 
 
 def _settled(walk: Walk) -> None:
