@@ -49,7 +49,9 @@ def test_an_event_from_outside_makes_nobody_pay(asked: ApolloSimulator, serve: C
     live.engine.identify("p0", identifiers={"email": "p0@shop.example"})
     run = {"id": "r", "definition": "default", "at": 0, "given": {"email": "p0@shop.example"}}
     event = {"type": "enrichment.missed", "profile": "p0", "source": "apollo", "data": {"provider": "apollo", "run": run}}
-    assert live.post("/api/v1/events", event).status_code == 200
+    answer = live.post("/api/v1/events", event)
+    assert answer.status_code == 422
+    assert "enrichment.… are Tailorbird's own" in answer.text
     assert live.engine.enrichment.waiting() == []
 
 

@@ -48,7 +48,7 @@ def test_invoke_answers_everything_about_a_contact(known: Live) -> None:
         },
     }  # fmt: skip
     assert found["data_gaps"] == ["phone"]
-    assert found["narrative"].startswith("Ann Lee, CTO at Acme, has 6 interactions on record")
+    assert found["narrative"].startswith("Ann Lee, CTO at Acme, is at the stage “engaged” and in one segment, “engaged”.")
 
 
 def test_the_limit_shortens_what_is_shown_and_changes_nothing_else(known: Live) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tailorbird.engine import Engine
 from tailorbird.errors import Conflict, InvalidInput, NotFound
+from tailorbird.profiles.drafts import Draft
 
 TABLE = """E-Mail,First Name,Job Title,Plan,Tags
 Ann@X.com,Ann,Buyer,pro,a
@@ -107,7 +108,7 @@ def test_an_undo_leaves_what_others_built_on_and_says_so(engine: Engine, table: 
     assert told == {("the person", "since then: reply.received"), ("attribute title", "changed since then by crm")}
     assert facts(engine) == {
         "old@acme.com": (("known",), {"title": "Chair", "company": "Acme"}),
-        "ben@x.com": ((), {"status": "engaged"}),  # which the reply made him
+        "ben@x.com": ((), {"status": "engaged"}),  # what they did stays done
     }
 
 
@@ -125,16 +126,21 @@ def test_of_two_imports_one_can_be_undone(engine: Engine, tmp_path: Path) -> Non
     assert set(facts(engine)) == {"old@acme.com", "b@b.com"}  # touched by another import: its second one came back
 
 
+def answered(engine: Engine, ref: str) -> None:
+    person = engine.profile(ref).id
+    engine.take([Draft(type="enrichment.received", profile=person, data={"provider": "apollo"}, source="apollo")])
+
+
 def test_people_enriched_since_are_kept_unless_said_otherwise(engine: Engine) -> None:
     report = engine.directory.import_campaign("List", ["a@b.com", "c@b.com"])
-    engine.track("enrichment.received", profile="email:a@b.com", provider="apollo", source="apollo")
+    answered(engine, "email:a@b.com")
     engine.identify(identifiers={"email": "a@b.com"}, attributes={"title": "CTO"}, source="apollo")
     assert report.id is not None
     done = engine.directory.undo_import(report.id)
     assert done.removed == 1
     assert [kept.why for kept in done.kept] == ["enriched since then"]
     again = engine.directory.import_campaign("List", ["d@b.com"])
-    engine.track("enrichment.received", profile="email:d@b.com", provider="apollo")
+    answered(engine, "email:d@b.com")
     assert again.id is not None
     assert engine.directory.undo_import(again.id, also_enriched=True).removed == 1
 
@@ -223,3 +229,20 @@ def test_a_table_without_usable_columns_is_refused(engine: Engine, tmp_path: Pat
         engine.directory.import_campaign("Expo", path)
     assert engine.directory.campaigns() == []
     assert engine.directory.count() == 1
+
+
+def test_delivered_questions_about_somebody_are_not_what_they_did(engine: Engine) -> None:
+    report = engine.directory.import_campaign("List", ["a@b.com"])
+    answered(engine, "email:a@b.com")
+    person = engine.profile("email:a@b.com").id
+    engine.take([Draft(type="person.sent", profile=person, data={"kind": "person.enrich"}, source="outbox")])
+    assert report.id is not None
+    assert engine.directory.undo_import(report.id, also_enriched=True).removed == 1
+
+
+def test_columns_that_say_how_to_write_to_somebody_are_well_known(engine: Engine, tmp_path: Path) -> None:
+    table = tmp_path / "people.csv"
+    table.write_text("Email,Preferred Language,Style\na@b.com,fr,formal\n", encoding="utf-8")
+    engine.directory.import_campaign("List", table)
+    found = engine.profile("email:a@b.com").attributes
+    assert (found["language"], found["style"]) == ("fr", "formal")

@@ -50,6 +50,15 @@ def test_the_commands_of_the_section_on_use_work(tmp_path: Path) -> None:
     assert count == "1 of 1 (100.0 %)\n"
 
 
+def test_the_commands_of_the_section_on_contacts_work(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    answers = walk("A CRM of its own, and a voice for every contact", tmp_path)
+    said = list(answers.values())
+    assert "11 people came" in said[0] and "[engaged]" in said[2]
+    assert "Hi Ann" in said[4] and "Dear Ben" in said[5]
+    assert "case studies" in said[6] or "opt-out" in said[6]
+
+
 def test_the_python_of_the_readme_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder_with_definitions(tmp_path))
     monkeypatch.delenv("TAILORBIRD_DATABASE_URL", raising=False)

@@ -118,7 +118,7 @@ _KINDS: Sequence[Callable[[random.Random], tuple[str, dict[str, Any]]]] = [
         {"channel": "email", "purpose": "marketing", "explicit": c.random() < 0.5},
     ),
     lambda c: (c.choice(["member.added", "member.removed"]), {"segment": "pals"}),
-    lambda c: (c.choice(["email.verified", "reply.received", "deal.won", "enrichment.received"]), {}),
+    lambda c: (c.choice(["email.verified", "reply.received", "deal.won", "form.submitted"]), {}),
     lambda c: ("profile.updated", {"attributes": {"status": c.choice(["new", "Engaged", "gold", "lost", "converted", None])}}),
 ]
 

@@ -132,6 +132,23 @@ def test_a_contact_is_found_by_whatever_names_them(known: Live, text: str) -> No
     assert found["attributes"]["first_name"] == "Ann" and found["segments"] == ["keen"]
 
 
+@pytest.mark.parametrize("text", ["Ana Leigh", "toy maker"])
+def test_a_contact_whose_address_is_not_known_is_searched_for(known: Live, text: str) -> None:
+    known.engine.identify("zoe", attributes={"first_name": "Anna", "last_name": "Leigh", "title": "Toy maker"})
+    found = call(known, "find_contact", contact=text)["contacts"]
+    assert [one["attributes"]["last_name"] for one in found if "last_name" in one["attributes"]] == ["Leigh"]
+
+
+def test_a_template_is_written_out_for_a_contact(known: Live) -> None:
+    text = "Hello {{ first_name }}, {{ count }} things"
+    known.engine.apply([{"kind": "template", "name": "hello", "type": "plain", "body": text, "variables": {"count": {}}}])
+    known.engine.identify("ann", attributes={"style": "casual"})
+    found = call(known, "render_template", contact_id="ann", template="hello", variables={"count": 3})["rendered"]
+    assert found["content"] == {"body": "Hi Ann, 3 things"}
+    assert (found["style"], [used["name"] for used in found["variables"]]) == ("casual", ["count", "first_name"])
+    assert "goodbye" in refusal(known, "render_template", contact_id="ann", template="goodbye")
+
+
 def test_nobody_is_found_by_a_name_that_nobody_has(known: Live) -> None:
     assert call(known, "find_contact", contact="bob@example.com") == {"contacts": []}
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tailorbird.engine import Engine
 from tailorbird.errors import InvalidInput, NotFound
-from tailorbird.profiles.exchange import ENGAGEMENTS, read_entries
+from tailorbird.profiles.engagements import ENGAGEMENTS
+from tailorbird.profiles.exchange import read_entries
 
 FILE: dict[str, Any] = {
     "ann@example.org": {
@@ -100,7 +101,7 @@ def test_a_file_has_the_last_word_when_it_is_taken_in_again(tmp_path: Path) -> N
     (tmp_path / "in.json").write_text(json.dumps(FILE))
     with Engine.open(":memory:") as engine:
         engine.directory.read_contacts(tmp_path / "in.json")
-        engine.identify(identifiers={"email": "ann@example.org"}, attributes={"title": "CEO", "status": "converted"})
+        engine.identify(identifiers={"email": "ann@example.org"}, attributes={"title": "CEO", "company": "Other"})
         engine.untag("email:ann@example.org", "vip")
         before = engine.store.last_seq()
         assert engine.directory.read_contacts(tmp_path / "in.json").unchanged == 1
@@ -110,6 +111,16 @@ def test_a_file_has_the_last_word_when_it_is_taken_in_again(tmp_path: Path) -> N
         assert found.attributes["status"] == "converted"  # no file leads back in the life cycle
         assert engine.directory.read_contacts(tmp_path / "in.json").unchanged == 2
         assert engine.store.last_seq() == before + 2
+        assert (found.attributes["title"], found.attributes["company"], set(found.tags)) == ("Buyer", "Acme", {"a", "vip"})
+
+
+def test_a_file_that_is_taken_in_again_leads_nobody_back_in_the_life_cycle(tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_text(json.dumps(FILE))
+    with Engine.open(":memory:") as engine:
+        engine.directory.read_contacts(tmp_path / "in.json")
+        engine.identify(identifiers={"email": "ann@example.org"}, attributes={"status": "converted"})
+        engine.directory.read_contacts(tmp_path / "in.json")
+        assert engine.profile("email:ann@example.org").attributes["status"] == "converted"
 
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)

@@ -62,6 +62,7 @@ def test_good_events_pass(fields: dict[str, Any]) -> None:
         ({"id": "1\n"}, "id", "control"),
         ({"type": 5}, "type", "int"),
         ({"type": "segment.entered"}, "type", "Tailorbird's own"),
+        ({"type": "enrichment.received", "data": {"provider": "apollo"}}, "type", "Tailorbird's own"),
         ({"type": "profile.merged"}, "type", "only profile.updated"),
         ({"type": "definition.activated"}, "type", "Tailorbird's own"),
         ({"type": "profile.updated", "data": {}}, "data.attributes", "object"),

@@ -18,7 +18,7 @@ from tailorbird.content.supported import unsupported
 from tailorbird.core.context import DAY
 from tailorbird.ports import LanguageModel, NoAnswer
 
-__all__ = ["Because", "Facts", "Interaction", "Narrative", "SegmentFact", "write", "write_with"]
+__all__ = ["Because", "Facts", "Interaction", "Narrative", "SegmentFact", "date_words", "write", "write_with"]
 
 
 class Because(msgspec.Struct, frozen=True):
@@ -75,6 +75,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     consents: dict[str, bool] = {}
     suggested: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
+    optin: bool | None = None
+    """Whether they agreed to marketing over any channel, where that was judged."""
 
 
 class Narrative(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,13 +159,13 @@ def _told(facts: Facts) -> str:
     """Return the facts as JSON for a model, instants as dates."""
     told = msgspec.to_builtins(facts)
     told.pop("id")
-    told["at"] = _date(facts.at)
+    told["at"] = date_words(facts.at)
     for segment, fact in zip(told["segments"], facts.segments, strict=True):
-        segment["since"], segment["until"] = (None if t is None else _date(t) for t in (fact.since, fact.until))
+        segment["since"], segment["until"] = (None if t is None else date_words(t) for t in (fact.since, fact.until))
         for clause in segment["because"]:
-            clause["last"] = None if clause["last"] is None else _date(clause["last"])
+            clause["last"] = None if clause["last"] is None else date_words(clause["last"])
     for interaction in told["interactions"]:
-        interaction["at"] = _date(interaction["at"])
+        interaction["at"] = date_words(interaction["at"])
     return msgspec.json.encode({key: value for key, value in told.items() if value not in (None, [], {}, "")}).decode()
 
 
@@ -207,7 +209,7 @@ def _introduction(facts: Facts) -> str:
 
 def _reason(segment: SegmentFact, facts: Facts) -> str:
     name = f"“{_words(segment.name)}”"
-    since = f" since {_date(segment.since)}" if segment.since is not None else ""
+    since = f" since {date_words(segment.since)}" if segment.since is not None else ""
     if not segment.because:
         by_hand = "was" if facts.first_name else "were"
         return f"{_them(facts, start=True)} {by_hand} put into {name} by hand{since.replace('since', 'on')}."
@@ -217,7 +219,7 @@ def _reason(segment: SegmentFact, facts: Facts) -> str:
     more = len(segment.because) - _MOST_CLAUSES
     if more > 0:
         clauses.append(f"because {_number(more)} more condition{'s hold' if more > 1 else ' holds'}")
-    ends = f" If nothing else happens, that ends on {_date(segment.until)}." if segment.until is not None else ""
+    ends = f" If nothing else happens, that ends on {date_words(segment.until)}." if segment.until is not None else ""
     return f"{lead}, {_and(clauses)}.{ends}"
 
 
@@ -229,7 +231,7 @@ def _clause(item: Because, facts: Facts) -> str:
         text = f"their {_words(text)}"
     notes = [_counted(item.measured)] if item.measured else []
     if item.last is not None:
-        notes.append(f"{'the last' if item.measured else 'last'} on {_date(item.last)}")
+        notes.append(f"{'the last' if item.measured else 'last'} on {date_words(item.last)}")
     return text + (f" ({', '.join(notes)})" if notes else "")
 
 
@@ -270,9 +272,11 @@ def _say(facts: Facts) -> str:
     if withdrawn:
         refused = _and([_consent(name) for name in withdrawn])
         sentences.append(f"{_them(facts, start=True)} withdrew consent for {refused}: sell nothing that way.")
+    if facts.optin is False and not withdrawn:
+        sentences.append(f"{_them(facts, start=True)} {'has' if facts.first_name else 'have'} not agreed to marketing: send none.")
     how = _manner(facts)
     if how:
-        sentences.append(f"Write to {them} {how}.")
+        sentences.append(f"What has to be written, write {how}." if facts.optin is False else f"Write to {them} {how}.")
     else:
         sentences.append(f"How {_them(facts)} like{'s' * bool(facts.first_name)} to be written to is not known.")
     if facts.suggested:
@@ -324,7 +328,12 @@ def _number(count: int) -> str:
     return _NUMBERS[count] if 0 <= count < len(_NUMBERS) else f"{count:,}"
 
 
-def _date(instant: int) -> str:
+def date_words(instant: int) -> str:
+    """Return the day of an instant (ms) in words, in UTC.
+
+    >>> date_words(0)
+    '1 January 1970'
+    """
     moment = datetime.fromtimestamp(instant / 1000, UTC)
     return f"{moment.day} {moment.strftime('%B %Y')}"
 
@@ -335,7 +344,7 @@ def _ago(instant: int, at: int) -> str:
         return "today"
     if days == 1:
         return "yesterday"
-    return f"{_number(days)} days ago" if days < 15 else f"on {_date(instant)}"
+    return f"{_number(days)} days ago" if days < 15 else f"on {date_words(instant)}"
 
 
 def _sentence(text: str) -> str:

@@ -17,6 +17,7 @@ from tailorbird.core.profile import Profile
 from tailorbird.engine.people import accepted
 from tailorbird.errors import Conflict, InvalidInput, NotFound, TailorbirdError
 from tailorbird.ports import Store
+from tailorbird.profiles.engagements import is_delivery
 from tailorbird.runtime.ingest import Incoming
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _HEADERS: Final = {
     "fullname": "name", "companyname": "company", "organization": "company", "organisation": "company", "employer": "company",
     "jobtitle": "title", "position": "title", "role": "title", "phonenumber": "phone", "mobile": "phone", "telephone": "phone",
     "linkedin": "linkedin_url", "linkedinurl": "linkedin_url", "linkedinprofile": "linkedin_url", "website": "domain",
+    "preferredlanguage": "language", "locale": "language", "communicationstyle": "style", "tone": "style",
 }  # fmt: skip
 _MAILS: Final = ("email", "emailaddress", "mail", "e-mail", "workemail", "businessemail", "contactemail")
 _ADDRESS: Final = re.compile(r"[^\s,;<>\"']+@[^\s,;<>\"']+")
@@ -335,7 +337,9 @@ def _why_kept(one: Campaign, profile: Profile, history: Sequence[Event], also_en
         return ""
     asked = [event for event in history if event.type.startswith(_ENRICHING)]
     providers = {event.source for event in asked} | {str(event.data.get("provider")) for event in asked}
-    others = [e for e in history if e.source not in (source, _LIFECYCLE) and not e.type.startswith(_DERIVED)]
+    others = [
+        e for e in history if e.source not in (source, _LIFECYCLE) and not e.type.startswith(_DERIVED) and not is_delivery(e)
+    ]  # fmt: skip
     enriched = [e for e in others if e.type.startswith(_ENRICHING) or (e.type == PROFILE_UPDATED and e.source in providers)]
     rest = [e for e in others if e not in enriched]
     if rest:

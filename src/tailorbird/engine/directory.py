@@ -21,7 +21,7 @@ from tailorbird.engine.people import accepted
 from tailorbird.engine.refs import find_profile
 from tailorbird.errors import InvalidInput
 from tailorbird.ports import Clause, Criteria, Merge, Numbers, People
-from tailorbird.profiles.exchange import ENGAGEMENTS
+from tailorbird.profiles.engagements import ENGAGEMENTS
 from tailorbird.runtime.ingest import Incoming
 from tailorbird.segments.preview import name_of
 from tailorbird.storage import open_finder

@@ -38,7 +38,7 @@ from tailorbird.engine.views import (
     SegmentView,
     Timeline,
 )
-from tailorbird.ports import CrmAdapter, Merge, Store
+from tailorbird.ports import CrmAdapter, LanguageModel, Merge, Store
 from tailorbird.profiles import erase
 from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.gate import Gate, parse_guard
@@ -93,7 +93,7 @@ class Engine:
         self.enrichment = Enriching(self.parts, credits)
         self.content = Content(self.parts)
         self.contacts = Contacts(self.parts)
-        self.service = Personalizer(self.parts, adapters)
+        self.service = Personalizer(self.parts, adapters, model=self._model)
         resuming.resume(self.parts)
         staging.resume(self.parts)
 
@@ -286,6 +286,9 @@ class Engine:
         from tailorbird.engine.narrating import Narrating  # word lists and patterns, which most commands do not need
 
         return Narrating(self.parts)
+
+    def _model(self) -> LanguageModel | None:
+        return self.narrating.model if self.settings.llm_url else None
 
     # ---- changing people
 

@@ -26,6 +26,7 @@ from tailorbird.expr import nodes as n
 from tailorbird.expr.evaluate import History
 from tailorbird.expr.explain import event_words, explain
 from tailorbird.ports import LanguageModel, NoAnswer
+from tailorbird.profiles.engagements import is_delivery
 from tailorbird.settings import PREFIX
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     Programs = dict[str, tuple[n.Node, Program]]
 
-__all__ = ["KEY_VARIABLE", "Author", "Narrating", "ToneView", "gather", "interactions_of", "replies_of"]
+__all__ = ["KEY_VARIABLE", "Author", "Narrating", "ToneView", "gather", "interactions_of", "replies_of", "said_of"]
 
 Author = Literal["auto", "rules", "model"]
 
@@ -43,7 +44,7 @@ KEY_VARIABLE: Final = PREFIX + "LLM_KEY"
 
 _FACTS: Final = (
     "profile.", "tag.", "consent.", "member.", "segment.", "stage.", "timer.", "webhook.", "action.", "enrichment.", "task.",
-    "contact.", "note.", "message.", "email.verified", "email.bounced",
+    "contact.", "note.", "message.", "email.verified", "email.rejected", "email.bounced",
 )  # fmt: skip
 """How event types begin that are nobody's doing: what is known, not what happened between people."""
 
@@ -210,8 +211,8 @@ def gather(
 
 def interactions_of(events: Sequence[Event], *, limit: int) -> tuple[tuple[Interaction, ...], int]:
     """Return the latest interactions among a history, newest first, and how many there are in all."""
-    found = [event for event in events if not event.type.startswith(_FACTS)]
-    latest = tuple(Interaction(type=e.type, at=e.at, words=_said(e.type)) for e in reversed(found[-limit:])) if limit else ()
+    found = [event for event in events if not event.type.startswith(_FACTS) and not is_delivery(event)]
+    latest = tuple(Interaction(type=e.type, at=e.at, words=said_of(e.type)) for e in reversed(found[-limit:])) if limit else ()
     return latest, len(found)
 
 
@@ -265,8 +266,10 @@ def _happens(node: n.Node) -> bool:
     return any(isinstance(part, n.Aggregate | n.Did | n.Sequence) for part in n.walk(node))
 
 
-def _said(event: str) -> str:
-    return _SAID.get(event) or event_words(event, None)
+def said_of(event: str) -> str:
+    """Return what an event of this type says that somebody did, to follow their name."""
+    words = _SAID.get(event) or event_words(event, None)
+    return f"did{words.removeprefix('done')}" if words.startswith("done ") else words  # said without "has"
 
 
 def _full(first: str | None, last: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from threading import Lock
 from typing import Final
@@ -20,8 +20,7 @@ from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile
 from tailorbird.errors import InvalidInput, NotFound
 from tailorbird.personalization.rules import Judgement, Personalization, Rules, Segmentation
-from tailorbird.personalization.writing import Story, write
-from tailorbird.ports import CrmAdapter
+from tailorbird.ports import CrmAdapter, LanguageModel
 
 __all__ = ["INTERACTIONS", "MAX_INTERACTIONS", "NAME", "Answered", "ContextView", "Personalizer", "UnknownContact"]
 
@@ -54,8 +53,11 @@ class ContextView(msgspec.Struct, frozen=True, kw_only=True):
     interactions: tuple[Interaction, ...]
 
 
-class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole answer about one contact; ``data_gaps`` lists what is missing, and CRMs that did not answer."""
+class Answered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The whole answer about one contact; ``data_gaps`` lists what is missing, and CRMs that did not answer.
+
+    ``narrative_note`` is there only where a language model should have written the narrative and did not, and says why.
+    """
 
     service: str
     contact_id: str
@@ -63,6 +65,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     segmentation: Segmentation
     narrative: str
     data_gaps: tuple[str, ...]
+    narrative_note: str = ""
 
 
 class Personalizer:
@@ -70,8 +73,11 @@ class Personalizer:
 
     name = NAME
 
-    def __init__(self, parts: Parts, adapters: Iterable[CrmAdapter] = ()) -> None:
+    def __init__(
+        self, parts: Parts, adapters: Iterable[CrmAdapter] = (), *, model: Callable[[], LanguageModel | None] = lambda: None
+    ) -> None:  # fmt: skip
         self._parts = parts
+        self._model = model
         self._given = tuple(adapters)
         self._made: tuple[Catalog, Rules] | None = None
         self._opened: Desk | None = None
@@ -80,18 +86,22 @@ class Personalizer:
     def invoke(self, contact_id: str | None, interaction_limit: int = INTERACTIONS, query: str | None = None) -> Answered:
         """Return everything about a contact: context, segmentation, narrative, gaps.
 
-        ``query`` steers the narrative: the sentences it asks for come first, and interactions in which its words occur are
+        ``query`` steers the narrative: the paragraph it asks for comes first, and interactions in which its words occur are
         told; it changes nothing else. Raises ``InvalidInput`` and ``UnknownContact``.
         """
+        from tailorbird.engine.telling import Story, tell  # patterns and word lists that most commands do not need
+
         if query is not None and len(query) > MAX_QUERY:
             raise InvalidInput(f"query is longer than {MAX_QUERY} characters")
         asked, context, failed, rules = self._look(contact_id, interaction_limit)
-        judged = rules.judge(context, self._parts.now())
+        now = self._parts.now()
+        judged = rules.judge(context, now)
         shown = msgspec.structs.replace(context, interactions=context.interactions[:interaction_limit])
         gaps = (*judged.gaps, *failed)
+        told = tell(Story(shown, judged.segmentation, judged.because, gaps, query, now), self._model())
         return Answered(
-            service=NAME, contact_id=asked, crm_context=_view(shown), segmentation=judged.segmentation,
-            narrative=write(Story(shown, judged.segmentation, judged.because, gaps, query)), data_gaps=gaps,
+            service=NAME, contact_id=asked, crm_context=_view(shown), segmentation=judged.segmentation, narrative=told.text,
+            data_gaps=gaps, narrative_note=told.note,
         )  # fmt: skip
 
     def context(self, contact_id: str | None, interaction_limit: int = INTERACTIONS) -> ContextView:

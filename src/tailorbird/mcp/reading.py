@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -20,6 +21,8 @@ from tailorbird.mcp.tool import Tool
 from tailorbird.personalization.rules import Personalization, Segmentation
 
 __all__ = ["READING", "ContactRef", "InstantText", "Ref"]
+
+_LIKELIEST: Final = 5
 
 Ref = Annotated[
     str,
@@ -87,12 +90,13 @@ class Wanted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     contact: Annotated[str, Meta(
         min_length=1, max_length=300, examples=["ann@example.com"],
-        description="An e-mail address, a phone number with +, an id of any kind, or kind:value",
+        description="An e-mail address, a phone number with +, an id of any kind, kind:value; or a name, which may be misspelt, "
+        "or words that occur in what is known of them",
     )]  # fmt: skip
 
 
 class Found(msgspec.Struct, kw_only=True):
-    """Who was found: none, or the one profile that goes by that name."""
+    """Who was found: the one profile that goes by that address, number or id; else up to five, the likeliest first; or none."""
 
     contacts: tuple[ProfileView, ...]
 
@@ -185,7 +189,17 @@ def _find(engine: Engine, asked: Wanted) -> Found:
             return Found(contacts=(engine.profile(ref),))
         except (NotFound, InvalidEvent):
             continue
-    return Found(contacts=())
+    return Found(contacts=tuple(_searched(engine, asked.contact)))
+
+
+def _searched(engine: Engine, text: str) -> Iterator[ProfileView]:
+    """Yield whom a search finds, by a name that may be misspelt, else by words; nobody for what cannot be searched for."""
+    with suppress(InvalidInput):
+        directory = engine.directory
+        people = directory.find(name=text, limit=_LIKELIEST).people or directory.find(text=text, limit=_LIKELIEST).people
+        for person in people:
+            with suppress(NotFound):  # erased this very moment
+                yield engine.profile(person.id)
 
 
 def _readings(text: str) -> Iterator[str]:
@@ -245,8 +259,8 @@ READING: Final = (
     ),
     Tool(
         "find_contact", "Find a contact",
-        "Find a contact by e-mail address, phone number or id; gives the profile with its public id, attributes, tags, consents "
-        "and segments, or none.", Wanted, Found, _find,
+        "Find a contact by e-mail address, phone number or id, or search for a name or other words; gives profiles with their "
+        "public ids, attributes, tags, consents and segments, or none.", Wanted, Found, _find,
     ),
     Tool(
         "why", "Why a contact is in a segment",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["ENGAGEMENTS", "REPLY_RECEIVED", "engagement_type", "event_type"]
+from tailorbird.core.event import Event
+
+__all__ = ["ENGAGEMENTS", "REPLY_RECEIVED", "engagement_type", "event_type", "is_delivery"]
 
 REPLY_RECEIVED: Final = "reply.received"
 
@@ -41,3 +43,11 @@ def engagement_type(event: str) -> str:
     ('demo_attended', 'webinar.attended')
     """
     return _BACK.get(event, event)
+
+
+def is_delivery(event: Event) -> bool:
+    """Return whether an event only says that a question about a person or a webhook was delivered: nobody did anything.
+
+    What the outbox tells of messages (``message.sent``, ``email.sent``) is between us and the contact, and is none.
+    """
+    return event.source == "outbox" and event.type.startswith(("person.", "webhook.", "action."))

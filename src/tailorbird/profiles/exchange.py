@@ -10,23 +10,11 @@ from tailorbird.core.event import Event, Json
 from tailorbird.core.profile import Profile
 from tailorbird.errors import InvalidEvent, Mistake
 from tailorbird.expr.read import parse_time
+from tailorbird.profiles.engagements import ENGAGEMENTS, is_delivery
 from tailorbird.profiles.fold import FACTS
 from tailorbird.profiles.normalise import is_placeholder, normalise
 
-__all__ = ["ENGAGEMENTS", "KEPT", "Entry", "read_entries", "write_entry"]
-
-ENGAGEMENTS: Final[Mapping[str, str]] = {
-    "email_sent": "email.sent",
-    "email_opened": "email.opened",
-    "link_clicked": "link.clicked",
-    "reply_received": "reply.received",
-    "website_visit": "website.visited",
-    "form_submission": "form.submitted",
-    "call_scheduled": "call.scheduled",
-    "call_completed": "call.completed",
-    "demo_attended": "demo.attended",
-}
-"""What an engagement is called in the file, and the type of its event; any other name is the event's type."""
+__all__ = ["KEPT", "Entry", "read_entries", "write_entry"]
 
 KEPT: Final = "contact_file"
 """The attribute that holds what the file says and nothing else has a place for."""
@@ -34,7 +22,7 @@ KEPT: Final = "contact_file"
 _NAMES: Final = {value: key for key, value in ENGAGEMENTS.items()}
 _OURS: Final = (
     "profile.", "tag.", "consent.", "member.", "segment.", "definition.", "timer.", "cascade.", "stage.", "enrichment.",
-    "email.verified", "note.", "task.", "deal.", "action.",
+    "email.verified", "email.rejected", "note.", "task.", "deal.", "action.",
 )  # fmt: skip
 _PLAIN: Final = ("first_name", "last_name", "company", "title")
 _ENRICHED: Final = (
@@ -231,11 +219,11 @@ def write_entry(profile: Profile, emails: Sequence[str], events: Iterable[Event]
         "domain": attributes.get("domain", emails[0].rpartition("@")[2]),
         "status": attributes.get("status", "new"),
         **{name: attributes.get(name) for name in _PLAIN},
-        "enrichment": _enrichment(attributes, kept.get("enrichment")),
+        "enrichment": _enrichment(profile, kept.get("enrichment")),
         "engagements": [
             {"engagement_type": _NAMES.get(e.type, e.type), "timestamp": _iso(e.at), "metadata": e.data}
             for e in events
-            if not e.type.startswith(_OURS)
+            if not e.type.startswith(_OURS) and not is_delivery(e)
         ],
         "created_at": created,
         "updated_at": updated,
@@ -257,13 +245,23 @@ def _times(profile: Profile, kept: Mapping[str, Json]) -> tuple[str, str]:
     return created, str(kept["updated_at"]) if kept.get("updated_at") and not later else _iso(max(newest, profile.created_at))
 
 
-def _enrichment(attributes: Mapping[str, Json], more: Json) -> dict[str, Json] | None:
+def _enrichment(profile: Profile, more: Json) -> dict[str, Json] | None:
+    attributes = profile.attributes
     if more is None and all(attributes.get(name) is None for name in _ENRICHED):
         return None
     said = {**attributes, **_object(more)}
     if more is None and attributes.get("enriched_at") is not None:
         said |= {"company_name": attributes.get("company"), "job_title": attributes.get("title")}
+    judged = profile.provenance.get("email_verified")
+    if attributes.get("email_verified") is True and judged is not None and (more is None or _since_file(profile, judged.at)):
+        return {name: said.get(name) for name in _ENRICHMENT} | _object(more) | {"verification_timestamp": _iso(judged.at)}
     return {name: said.get(name) for name in _ENRICHMENT} | _object(more)
+
+
+def _since_file(profile: Profile, at: int) -> bool:
+    """Return whether an instant is after the contact file was taken in, whose own word on it then is of the past."""
+    read = profile.provenance.get(KEPT)
+    return read is not None and at > read.at
 
 
 def _object(value: Json) -> dict[str, Json]:

@@ -44,7 +44,7 @@ OWN_IDS: Final = "tb:"
 _INT_LIMIT: Final = 2**63
 _KINDS: Final = frozenset({"person", "company"})
 _UNFIT: Final = re.compile("[\x00\ud800-\udfff]")
-_RESERVED: Final = re.compile(r"(?:profile|tag|consent|member|segment|stage|definition|timer|cascade)\.")
+_RESERVED: Final = re.compile(r"(?:profile|tag|consent|member|segment|stage|definition|timer|cascade|enrichment)\.")
 
 
 class Incoming(msgspec.Struct, kw_only=True, gc=False):

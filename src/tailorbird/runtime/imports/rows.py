@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from tailorbird.core.context import DAY
 from tailorbird.core.event import MERGED, NAME_PATTERN, SEGMENT_ENTERED, SEGMENT_EXITED, UNMERGED
+from tailorbird.enrichment.answers import FAILED, FINISHED, MISSED, RECEIVED
 from tailorbird.ports import Store
 from tailorbird.profiles.fold import refold
 from tailorbird.profiles.rules import DEFAULT_RULE, MergeRule
@@ -38,7 +39,9 @@ _FETCH: Final = 1_000  # rows made into Python values at a time: between two, th
 _MAX_DATA: Final = 32_768  # bytes of an event's data, as at intake
 _MAX_DEPTH: Final = 64
 _AHEAD: Final = DAY
-_OURS: Final = (SEGMENT_ENTERED, SEGMENT_EXITED, MERGED, UNMERGED, "timer.fired")
+_OURS: Final = (
+    SEGMENT_ENTERED, SEGMENT_EXITED, MERGED, UNMERGED, "timer.fired", "stage.changed", RECEIVED, MISSED, FAILED, FINISHED,
+)  # fmt: skip
 
 
 class Rows:
