@@ -108,7 +108,6 @@ def test_a_file_has_the_last_word_when_it_is_taken_in_again(tmp_path: Path) -> N
         assert engine.store.last_seq() == before + 2  # an attribute, and the tag
         found = engine.profile("email:ann@example.org")
         assert (found.attributes["title"], set(found.tags)) == ("Buyer", {"a", "vip"})
-        assert found.attributes["status"] == "converted"  # no file leads back in the life cycle
         assert engine.directory.read_contacts(tmp_path / "in.json").unchanged == 2
         assert engine.store.last_seq() == before + 2
         assert (found.attributes["title"], found.attributes["company"], set(found.tags)) == ("Buyer", "Acme", {"a", "vip"})
