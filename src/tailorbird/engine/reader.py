@@ -69,7 +69,10 @@ class Reader:
             return None
         kept: _Kept | None = entry.kept
         if kept is None or kept.turn != entry.turn or now >= kept.due or kept.names != names:
-            kept = entry.kept = self._keep(entry, names, now)
+            kept = self._keep(entry, names, now)
+            if kept is None:
+                return None
+            entry.kept = kept
         pieces = kept.pieces
         if len(pieces) == 1:
             return pieces[0]
@@ -96,8 +99,9 @@ class Reader:
             return None
         return entry
 
-    def _keep(self, entry: Entry, names: tuple[str, ...] | None, now: int) -> _Kept:
-        """Compute an answer and cut it where values belong that move."""
+    def _keep(self, entry: Entry, names: tuple[str, ...] | None, now: int) -> _Kept | None:
+        """Compute an answer and cut it where values belong that move; None when the profile changed meanwhile."""
+        turn = entry.turn
         asked = self._asked[names] if names in self._asked else self._ask(names)
         values = self._values(entry, names)
         pieces, piece = [], b"{"
@@ -111,7 +115,9 @@ class Reader:
                 piece += _encode(values[name])
         pieces.append(piece + b"}")
         due = entry.program.due(entry.state, asked.still, now)  # type: ignore[arg-type]
-        return _Kept(names, entry.turn, due, tuple(pieces))
+        if entry.turn != turn:  # another thread is at it
+            return None
+        return _Kept(names, turn, due, tuple(pieces))
 
     def _met(self, ref: str) -> int | None:
         """Return the key of a profile whose name the loop has met, without asking the store."""

@@ -147,6 +147,7 @@ class Loop:
         """
         store = self.store
         self.flying.clear()
+        self.cache.clear()  # first of all: who reads meanwhile finds nothing rather than what no longer fits
         store.claim()
         active = store.definitions(status=Status.ACTIVE)
         effects, versions = self.effects, [(d.kind, d.name, d.version, d.digest) for d in active]
@@ -159,8 +160,8 @@ class Loop:
         effects.reactors = Reactors(catalog.subscriptions, self._extra)
         found = catalog.merge_rule
         self.owners.rule = parse_merge_rule(found.name, found.spec) if found is not None else DEFAULT_RULE
-        self._epoch += 1
         self.cache.clear()
+        self._epoch += 1
         self.cache.settled = self._turns
         effects.seq = store.last_seq()
         last = store.events(after=effects.seq - 1, limit=1) if effects.seq else []

@@ -32,10 +32,16 @@ __all__ = ["DuckBatch"]
 
 
 class DuckBatch:
-    """``ports.Batch`` over the files in ``folder``, which follow the SQLite database at ``database``."""
+    """``ports.Batch`` over the files in ``folder``, which follow the SQLite database at ``database``.
 
-    def __init__(self, database: Path, folder: Path | None = None, *, memory: str = "1GB", tail: int = 20_000) -> None:
-        self.mirror = Mirror(database, folder or Path(f"{database}.columns"), memory=memory, tail=tail)
+    ``freshen`` is called before a question, to let the database's tables have what a journal holds (``Database.freshen``).
+    """
+
+    def __init__(
+        self, database: Path, folder: Path | None = None, *, freshen: Callable[[], None] = lambda: None, memory: str = "1GB",
+        tail: int = 20_000,
+    ) -> None:  # fmt: skip
+        self.mirror = Mirror(database, folder or Path(f"{database}.columns"), freshen=freshen, memory=memory, tail=tail)
         self._deadline: Deadline | None = None
 
     def until(self, deadline: Deadline) -> Self:

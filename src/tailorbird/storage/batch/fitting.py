@@ -98,5 +98,5 @@ class FittingBatch:
         if self._duck is None:
             from tailorbird.storage.batch.duck import DuckBatch  # here, because small databases never need DuckDB
 
-            self._duck = DuckBatch(self._path, self._folder, memory=self._memory)
+            self._duck = DuckBatch(self._path, self._folder, freshen=self._store.database.freshen, memory=self._memory)
         return self._duck

@@ -34,11 +34,13 @@ class Mirror:
     ``folder`` may be removed at any time: it is made again. Not to be used by two threads at once (``lock`` is there to take).
     """
 
-    def __init__(self, database: Path, folder: Path, *, memory: str = "1GB", threads: int = 2, tail: int = _TAIL) -> None:
+    def __init__(
+        self, database: Path, folder: Path, *, freshen: Callable[[], None], memory: str = "1GB", threads: int = 2, tail: int = _TAIL
+    ) -> None:  # fmt: skip
         self.lock = threading.RLock()
         self._folder = folder
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._record = Record(database)
+        self._record = Record(database, freshen)
         self._tail = tail
         self._scratch = TemporaryDirectory(prefix="tailorbird-batch-")
         self.con = duckdb.connect(

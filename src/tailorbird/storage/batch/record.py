@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
-
-from tailorbird.storage.sql.connecting import connect_sqlite
-from tailorbird.storage.sql.database import HURRY
-from tailorbird.storage.sql.journaling import Journaling
 
 __all__ = ["EVENT_COLUMNS", "PEOPLE_COLUMNS", "Record", "State"]
 
@@ -30,23 +25,22 @@ class State(NamedTuple):
 
 
 class Record:
-    """A reader of one SQLite database, on a connection of its own."""
+    """A reader of one SQLite database, on a connection of its own; ``freshen`` lets its tables have what a journal holds."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, freshen: Callable[[], None]) -> None:
+        self._freshen = freshen
         self._raw = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30, isolation_level=None, check_same_thread=False)
         self._raw.execute("PRAGMA busy_timeout=30000")
         self._raw.execute("PRAGMA cache_size=-16384")
         self._raw.execute("PRAGMA mmap_size=1073741824")
-        self._journals = Journaling(path, partial(connect_sqlite, read_only=False), hurry=HURRY)
 
     def close(self) -> None:
         """Close the connection."""
-        self._journals.close()
         self._raw.close()
 
     def version(self) -> int:
         """Return a number that changes when anybody commits anything; what waits in a journal is moved over before."""
-        self._journals.freshen(self._raw)
+        self._freshen()
         return int(self._raw.execute("PRAGMA data_version").fetchone()[0])
 
     def state(self) -> State:

@@ -38,6 +38,7 @@ _OLDEST_SQLITE: Final = (3, 40, 0)
 _READERS: Final = 64
 _WHO: Final = "SELECT value FROM meta WHERE key = 'writer'"
 _ME: Final = "UPDATE meta SET value = ? WHERE key = 'writer'"
+_WITH_JOURNAL: Final = 2  # the version of the schema from which on ``meta`` names a journal
 _NONE: Final = "-"  # no mark: the database never says this
 
 
@@ -174,6 +175,8 @@ class Database:
                 return
             if int(found) < self._version:
                 self._upgrade(connection, int(found))
+            if int(found) >= _WITH_JOURNAL:
+                self.sweep()
 
     def _upgrade(self, connection: Connection, found: int) -> None:
         """Bring an older database up to date, wholly or not at all: the transaction is that of the caller."""
@@ -193,8 +196,16 @@ class Database:
     def close(self) -> None:
         """Close all connections; a database in memory is gone then."""
         with self._lock:
-            if self.journals is not None:
-                self.journals.close()
+            try:
+                if self.journals is not None:
+                    self.journals.close()
+            finally:
+                self._close_all()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    def _close_all(self) -> None:
+        with self._lock:
             if not self.postgres:
                 with suppress(sqlite3.Error):
                     self._raw.execute("PRAGMA optimize")
@@ -206,8 +217,6 @@ class Database:
             self._reader.dispose()
             if not self.postgres:
                 self._raw.close()
-        if self._scratch is not None:
-            self._scratch.cleanup()
 
     # ---- reading and writing
     @contextmanager
@@ -421,14 +430,24 @@ class Database:
                     if raw is None:
                         return False
                     journals.open(raw)
-            return journals.append(unit)
+            return journals.append(unit, self._highest_event)
 
     @contextmanager
     def _settled(self) -> Iterator[None]:
         """Let the tables have what our journal holds, before we write to them ourselves; the lock is held."""
         if self.journals is not None:
             self.journals.settle()
+            self.journals.wrote()
         yield
+
+    def _highest_event(self) -> int:
+        with self.reading_raw() as raw:
+            return int(raw.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
+
+    def sweep(self) -> None:
+        """Remove what was left of journals that are moved over; inside a write transaction."""
+        if self.journals is not None:
+            self.journals.sweep(self._raw)
 
     def _admit(self) -> None:
         if self.journals is not None:

@@ -21,7 +21,7 @@ from tailorbird.ports import Unit
 from tailorbird.storage.sql.connecting import begin_by, encode
 from tailorbird.storage.sql.write import Target, put_sqlite, unit_rows
 
-__all__ = ["Journal", "clear", "close_journal", "fits", "forget", "journal_path", "move", "remove", "state"]
+__all__ = ["Journal", "clear", "close_journal", "fits", "forget", "journal_path", "last_unit", "move", "remove", "state"]
 
 _TABLES: Final = {
     "event": "seq INTEGER, id TEXT, type TEXT, profile INTEGER, origin INTEGER, at INTEGER, received_at INTEGER, source TEXT, "
@@ -84,7 +84,9 @@ _MOVES: Final = (
 )
 
 
-_OF_PROFILES: Final = f"SELECT {_columns('event')} FROM event WHERE profile IN (SELECT value FROM json_each(?)) ORDER BY n"
+_OF_PROFILES: Final = (
+    f"SELECT {_columns('event')} FROM event WHERE profile IN (SELECT value FROM json_each(?)) AND unit > ? ORDER BY n"
+)
 
 
 class Pending:
@@ -138,6 +140,8 @@ class Journal:
         self.highest = highest
         self.last = 0
         self.done = 0
+        self.cleared = 0
+        self._closed = False
         self.recent = Pending()
         self.moving = Pending()
         self.began = 0.0
@@ -147,8 +151,8 @@ class Journal:
         self._raw.execute("BEGIN IMMEDIATE")
         for table, columns in _TABLES.items():
             self._raw.execute(f"CREATE TABLE {table} (n INTEGER PRIMARY KEY, unit INTEGER, {columns})")
-        self._raw.execute("CREATE TABLE state (closed INTEGER)")
-        self._raw.execute("INSERT INTO state VALUES (0)")
+        self._raw.execute("CREATE TABLE state (closed INTEGER, last INTEGER)")
+        self._raw.execute("INSERT INTO state VALUES (0, 0)")
         self._raw.execute("COMMIT")
         self._reader = connect(path)
         self._reading = threading.Lock()
@@ -175,6 +179,7 @@ class Journal:
                 put_sqlite(raw, _TARGETS[target.table], rows, number)
             put_sqlite(raw, _TARGETS["membership"], [(*pair, None, None) for pair in unit.left], number)
             put_sqlite(raw, _TARGETS["timer"], [(*pair, None) for pair, due in unit.timers.items() if due < 0], number)
+            raw.execute("UPDATE state SET last = ?", (number,))
             raw.execute("COMMIT")
         except BaseException:
             if raw.in_transaction:
@@ -197,8 +202,10 @@ class Journal:
         return len(seqs) == len(unit.events) and min(seqs) > self.highest
 
     def holds(self, what: str, values: Iterable[Any]) -> bool:
-        """Return whether any of these is among what waits: ``ids``, ``keys``, ``names`` or ``public`` ids."""
+        """Return whether any of these is among what waits: ``keys``, ``names``, ``public`` ids; or any ``actions`` at all."""
         with self._guard:
+            if what == "actions":
+                return self.recent.actions or self.moving.actions
             return not (getattr(self.recent, what).isdisjoint(values) and getattr(self.moving, what).isdisjoint(values))
 
     def known(self, ids: Iterable[str]) -> set[str]:
@@ -207,17 +214,12 @@ class Journal:
         with self._guard:
             return (asked & self.recent.ids) | (asked & self.moving.ids)
 
-    @property
-    def actions(self) -> bool:
-        """Whether actions are among what waits."""
-        with self._guard:
-            return self.recent.actions or self.moving.actions
-
-    def history(self, keys: Iterable[int]) -> list[tuple[Any, ...]]:
-        """Return the events of these profiles that it holds, moved over or not, with the columns of the table."""
+    def history(self, keys: Iterable[int]) -> list[tuple[Any, ...]] | None:
+        """Return the events of these profiles that wait, with the columns of the table; None once it is closed."""
         with self._reading:
-            listed = encode(list(keys))
-            found: list[tuple[Any, ...]] = self._reader.execute(_OF_PROFILES, (listed,)).fetchall()
+            if self._closed:
+                return None
+            found: list[tuple[Any, ...]] = self._reader.execute(_OF_PROFILES, (encode(list(keys)), self.done)).fetchall()
             return found
 
     def begin_move(self) -> int:
@@ -242,6 +244,7 @@ class Journal:
     def close(self) -> None:
         """Close the connections; the file stays."""
         with self._reading:
+            self._closed = True
             self._reader.close()
         self._raw.close()
 
@@ -272,9 +275,7 @@ def move(raw: Any, name: str, last: int | None) -> int:
             raw.execute("ROLLBACK")
             return last or 0  # somebody else moved all of it and closed it
         if last is None:
-            last = int(raw.execute("SELECT coalesce(max(unit), 0) FROM journal.event").fetchone()[0])
-            for table in _TABLES:
-                last = max(last, int(raw.execute(f"SELECT coalesce(max(unit), 0) FROM journal.{table}").fetchone()[0]))
+            last = last_unit(raw)
         if last > done:
             for statement in _MOVES:
                 raw.execute(statement, {"done": done, "last": last})
@@ -298,6 +299,11 @@ def clear(raw: Any, done: int) -> None:
         if raw.in_transaction:
             raw.execute("ROLLBACK")
         raise
+
+
+def last_unit(raw: Any) -> int:
+    """Return the number of the last unit in an attached journal."""
+    return int(raw.execute("SELECT last FROM journal.state").fetchone()[0])
 
 
 def close_journal(raw: Any) -> None:

@@ -14,7 +14,18 @@ from urllib.parse import quote
 from tailorbird.errors import Unavailable
 from tailorbird.ports import Unit
 from tailorbird.storage.sql.connecting import begin
-from tailorbird.storage.sql.journal import Journal, clear, close_journal, fits, forget, journal_path, move, remove, state
+from tailorbird.storage.sql.journal import (
+    Journal,
+    clear,
+    close_journal,
+    fits,
+    forget,
+    journal_path,
+    last_unit,
+    move,
+    remove,
+    state,
+)
 
 __all__ = ["Journaling"]
 
@@ -44,6 +55,7 @@ class Journaling:
         self._moving = threading.RLock()
         self._mover: sqlite3.Connection | None = None
         self._attached = ""
+        self._unsure = False
         self._stop = threading.Event()
         self._full = threading.Event()
         self._thread: threading.Thread | None = None
@@ -70,14 +82,17 @@ class Journaling:
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
 
-    def append(self, unit: Unit) -> bool | None:
+    def append(self, unit: Unit, highest: Callable[[], int]) -> bool | None:
         """Write a unit durably to our journal, which must be there.
 
         None, and nothing is written, when it does not fit in there, or another process closed the journal: to write, or only to
-        know from now on whether we do, which the tables will tell.
+        know from now on whether we do, which the tables will tell. ``highest`` asks for the highest number of an event there.
         """
         own = self.own
         assert own is not None
+        if self._unsure:  # the tables were written to directly: numbers were given there
+            own.highest = max(own.highest, highest())
+            self._unsure = False
         if not own.follows(unit):
             return None
         if own.waiting > _MOST:
@@ -101,40 +116,51 @@ class Journaling:
         """Move everything in our journal into the tables."""
         with self._moving:
             own = self.own
-            if own is None or own.last == own.done:
+            if own is None:
                 return
-            last, done = own.begin_move(), None
             try:
-                raw = self._attach(own.name)
-                done = move(raw, own.name, last)
-                clear(raw, done)
+                if own.last > own.done:
+                    self._move(own)
+                if own.cleared < own.done:  # also what could not be cleared before: nothing of the erased may come back
+                    clear(self._attach(own.name), own.done)
+                    own.cleared = own.done
             except _Gone:
                 if self._still(own.name):
                     raise self._missing(own.name) from None
-                done = last  # another process took it over, and has moved all of it
-            finally:
-                own.end_move(done)
+                own.cleared = own.done  # another process took it over, and has moved all of it
 
-    def known(self, ids: Iterable[str]) -> set[str]:
-        """Return which of these events wait in our journal."""
-        own = self.own
-        return set() if own is None else own.known(ids)
+    def _move(self, own: Journal) -> None:
+        last, done = own.begin_move(), None
+        try:
+            done = move(self._attach(own.name), own.name, last)
+        except _Gone:
+            if not self._still(own.name):
+                done = last
+            raise
+        finally:
+            own.end_move(done)
 
-    def is_ours(self, raw: Any) -> bool:
-        """Return whether the journal that the database has is the one that we write."""
-        own = self.own
-        return own is not None and state(raw)[0] == own.name
+    def wrote(self) -> None:
+        """Take notice that the tables are written to directly."""
+        self._unsure = True
 
-    def history(self, keys: Sequence[int]) -> list[tuple[Any, ...]]:
-        """Return the events of these profiles that our journal holds."""
+    def known(self, raw: Any, ids: Sequence[str]) -> set[str]:
+        """Return which of these events wait in our journal; what is in another one is moved over first."""
         own = self.own
-        return own.history(keys) if own is not None and own.holds("keys", keys) else []
+        if own is not None and state(raw)[0] == own.name:
+            return own.known(ids)  # it remembers them, whoever closes it meanwhile
+        self.freshen(raw)
+        return set()
 
-    def settle_actions(self) -> None:
-        """Move everything over if actions wait in our journal."""
+    def history(self, raw: Any, keys: Sequence[int]) -> list[tuple[Any, ...]]:
+        """Return the events of these profiles that wait in our journal; what is in another one is moved over first."""
         own = self.own
-        if own is not None and own.actions:
-            self.settle()
+        if own is not None and state(raw)[0] == own.name:
+            found = own.history(keys) if own.holds("keys", keys) else []
+            if found is not None:
+                return found
+        self.freshen(raw)
+        return []
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -167,7 +193,9 @@ class Journaling:
             return
         with self._moving:
             try:
-                move(self._attach(name), name, None)
+                journal = self._attach(name)
+                if last_unit(journal) > done:  # who has nothing to move waits for no writer
+                    move(journal, name, None)
             except _Gone:  # taken over meanwhile: then the tables have it
                 if self._still(name):
                     raise self._missing(name) from None
@@ -199,6 +227,15 @@ class Journaling:
             forget(raw, name)
             self._detach()
         remove(journal_path(self._path, name))
+
+    def sweep(self, raw: Any) -> None:
+        """Remove journals that the database does not name, inside a write transaction on it: what a process left that was killed
+        between moving one over and removing it."""
+        named, own = state(raw)[0], self.own
+        for path in self._path.parent.glob(f"{self._path.name}.journal-*"):
+            name = path.name.removeprefix(f"{self._path.name}.").removesuffix("-wal").removesuffix("-shm")
+            if name != named and (own is None or name != own.name):
+                path.unlink(missing_ok=True)
 
     def _missing(self, name: str) -> Unavailable:
         return Unavailable(

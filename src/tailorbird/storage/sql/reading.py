@@ -70,13 +70,12 @@ class Reading:
 
     def _one_action(self, query: Select[Any]) -> Any:
         """Ask the outbox, which is asked often; actions seldom wait in the journal."""
-        if self._database.journals is not None:
-            self._database.journals.settle_actions()
+        self._settle_for("actions", ("any",))
         return self._one(query, fresh=False)
 
     def _settle_for(self, what: str, values: Sequence[Any]) -> None:
         """Let the tables have what our journal holds of these; see ``Journal.holds``."""
-        if self._database.journals is not None and values:
+        if self._database.journals is not None and values and self._database.mine() is None:
             with self._database.reading_raw() as raw:
                 self._database.journals.freshen(raw, what, values)
 
@@ -97,7 +96,10 @@ class Reading:
         return self._highest(schema.event.c.seq)
 
     def known_ids(self, ids: Sequence[str]) -> set[str]:
-        waiting = self._database.journals.known(ids) if self._database.journals is not None else set[str]()
+        waiting = set[str]()
+        if self._database.journals is not None and self._database.mine() is None and ids:
+            with self._database.reading_raw() as raw:
+                waiting = self._database.journals.known(raw, ids)
         return {row[0] for row in self._ask(_KNOWN, ids)} | waiting
 
     def history(self, profiles: Sequence[int], types: Iterable[str] | None = None) -> dict[int, list[Event]]:
@@ -126,10 +128,7 @@ class Reading:
         if journals is None or not keys or self._database.mine() is not None:
             return []
         with self._database.reading_raw() as raw:
-            if journals.is_ours(raw):
-                return journals.history(keys)
-            journals.freshen(raw)
-            return []
+            return journals.history(raw, keys)
 
     def timeline(self, profile: int, *, before: tuple[int, int] | None = None, limit: int = 50) -> list[Event]:
         table = schema.event
@@ -187,6 +186,7 @@ class Reading:
         return max(int(row[0] or 0), int(row[1] or 0))
 
     def identifiers(self, profile: int) -> list[IdentifierRow]:
+        self._settle_for("keys", [profile])
         return [IdentifierRow(*row) for row in self._ask(_IDENTIFIERS, [profile])]
 
     def merges(self, profile: int | None = None) -> list[Merge]:

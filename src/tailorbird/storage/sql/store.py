@@ -179,6 +179,7 @@ class SqlStore(RecordReading):
             for table, condition in _traces(keys, self._winners(connection, profile)):
                 gone += connection.execute(delete(table).where(condition)).rowcount
             others = _blank(connection, ids)
+            self._database.sweep()
         self._tell([*keys, *others])
         self._database.checkpoint()
         return gone
@@ -193,6 +194,7 @@ class SqlStore(RecordReading):
                 for table, condition in _traces(keys, ()):
                     gone += connection.execute(delete(table).where(condition)).rowcount
                 _blank(connection, ids)
+            self._database.sweep()
         self._tell(list(profiles))
         self._database.checkpoint()
         return gone
