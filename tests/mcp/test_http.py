@@ -274,3 +274,16 @@ def test_the_reference_names_every_tool_with_what_it_takes() -> None:
     told = {name: set(re.findall(r"`(\w+)`", row)) for name, row in re.findall(r"^\| `(\w+)` \| (.*?) \|", page, re.MULTILINE)}
     there = {tool.name: set(tool.listed.input_schema["properties"]) for tool in (*READING_TOOLS, *WRITING_TOOLS)}
     assert told == there
+
+
+def test_a_template_is_rendered_for_a_contact(known: Live) -> None:
+    known.engine.apply(
+        {
+            "kind": "template", "name": "hello", "type": "plain", "body": "Hello {{ first_name }}: {{ topic }}",
+            "variables": {"topic": None},
+        }
+    )  # fmt: skip
+    found = call(known, "render_template", contact_id="ann", template="hello", variables={"topic": "prices"})
+    assert found["content"] == {"body": "Hello Ann: prices"}
+    assert {used["name"]: used["source"] for used in found["variables"]} == {"first_name": "attribute", "topic": "caller"}
+    assert "helo" in refusal(known, "render_template", contact_id="ann", template="helo")

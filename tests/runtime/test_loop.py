@@ -15,6 +15,7 @@ from tailorbird.engine import Engine
 from tailorbird.errors import Conflict
 from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.ingest import Incoming, Receipt
+from tailorbird.runtime.loop import Loop
 from tailorbird.settings import Settings
 
 START = 1_700_000_000_000
@@ -239,3 +240,32 @@ def test_an_event_that_became_durable_in_between_is_not_taken_again() -> None:
         assert loop.commit(turn)
         assert [receipt.status for receipt in turn.receipts] == ["duplicate"]
         assert engine.evaluate("count(x)", profile="ann").value == 1
+
+
+@pytest.mark.parametrize("cached", [1, 100_000])
+def test_an_event_without_an_id_has_one_name_in_all_that_it_causes(cached: int) -> None:
+    names = {"external_id": "ann", "email": "ann@example.org", "anonymous_id": "device"}
+    with opened() as engine:
+        engine.take([Incoming(type="a", identifiers={kind: value}) for kind, value in names.items()])
+        loop = Loop(engine.store, cached=cached)  # with room for one, memory is let go between the two merges
+        (receipt,) = loop.take([Incoming(type="b", identifiers=names)], START + 1)
+        assert receipt.status == "accepted"
+        caused = [e.cause for e in engine.log() if e.type == "profile.merged"]
+        assert ([e.id for e in engine.log() if e.type == "b"], caused) == ([receipt.id], [receipt.id] * 2)
+
+
+def test_an_event_that_waits_keeps_no_name_that_another_is_given_meanwhile() -> None:
+    with opened() as engine:
+        loop = engine.loop
+        engine.take([Incoming(type="a", identifiers={"external_id": "ann"})])
+        waiting = Incoming(type="b", identifiers={"external_id": "ann", "anonymous_id": "device"})
+        group = loop.prepare([Incoming(type="a", identifiers={"anonymous_id": "device"}), waiting], START)
+        first = loop.turn(group)  # the device's owner is not durable yet, so the second event waits
+        assert len(first.receipts) == 1
+        assert loop.commit(first)
+        (between,) = engine.take([event(who="bob")])
+        second = loop.turn(group)
+        assert loop.commit(second)
+        assert [r.status for r in (between, *second.receipts)] == ["accepted", "accepted"]
+        assert {e.id for e in engine.log() if e.type in ("a", "b")} >= {between.id, second.receipts[0].id}
+        assert between.id != second.receipts[0].id

@@ -12,7 +12,8 @@ import msgspec
 from tailorbird.core.definition import Definition, Kind
 from tailorbird.core.event import Json
 from tailorbird.core.ids import digest
-from tailorbird.definitions.fields import FIELDS, did_you_mean, read_fields, read_name
+from tailorbird.definitions.fields import FIELDS, read_fields, read_name
+from tailorbird.definitions.readers import did_you_mean
 from tailorbird.definitions.source import (
     MAX_DOCUMENTS,
     MAX_MISTAKES,

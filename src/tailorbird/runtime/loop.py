@@ -236,7 +236,10 @@ class Loop:
     def _renew(self, group: Group) -> None:
         """Make the rest of a group ready again, when others came in between: what it found then may not hold any more."""
         if group.made[0] != self.cache.trims:
-            group.items[group.position :] = [self._item(item.incoming, group.now) for item in group.items[group.position :]]
+            for place in range(group.position, len(group.items)):
+                was = group.items[place]
+                group.items[place] = now = self._item(was.incoming, group.now)
+                now.id = was.id  # an event that waits for its second merge has caused the first by this name
         group.known |= self._ready(group.items[group.position :])
         group.made = self._state()
 
@@ -329,7 +332,7 @@ class Loop:
                 return refused(id_, [f"profile: no profile has the id {incoming.profile}"])
             origin = key
         else:
-            id_ = item.id = id_ or self.effects.new_id(turn.now)
+            id_ = id_ or self.effects.new_id(turn.now)
             entry, origin = self.owners.find(turn, item, id_)
         if id_ is None:
             id_ = self.effects.new_id(turn.now)

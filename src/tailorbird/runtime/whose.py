@@ -69,6 +69,7 @@ class Owners:
             if not resolution.joins:
                 break
             self.join(turn, entry, resolution.joins[0].loser, id_, resolution.joins[0].reason)
+            item.id = id_  # from now on, as something was caused by this name; before, another event may still be given it
         origin = entry.profile.key if resolution.origin is None else resolution.origin
         return entry, origin
 
