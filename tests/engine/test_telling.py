@@ -24,7 +24,12 @@ def story(query: str | None = None, items: tuple[Interaction, ...] = ITEMS, **co
         personalization=Personalization(preferred_channel="phone" if items else None, recommended_content=("case studies",)),
     )  # fmt: skip
     return Story(
-        CrmContext(contact=Contact(id="c", **named), interactions=items), found, "no other rule applies", ("email",), query, 4 * DAY
+        CrmContext(contact=Contact(id="c", **named), interactions=items),
+        found,
+        "no other rule applies",
+        ("email",),
+        query,
+        4 * DAY,
     )
 
 
@@ -86,7 +91,9 @@ def test_a_model_writes_where_there_is_one_and_the_rules_where_it_fails() -> Non
 def test_a_query_tells_the_interactions_in_which_its_words_occur() -> None:
     assert [item.id for item in relevant(ITEMS, "What did she say about prices?")] == ["1"]
     assert [item.id for item in relevant(ITEMS, "the pricing page")] == ["2"]
-    assert "Of the 3 latest interactions 1 has to do with it: call.completed on 4 January 1970." in write(story("about the renewal"))
+    assert "Of the 3 latest interactions 1 has to do with it: call.completed on 4 January 1970." in write(
+        story("about the renewal")
+    )
     assert "None of the 3 latest interactions has to do with what was asked." in write(story("about golf"))
 
 

@@ -273,7 +273,9 @@ def _say(facts: Facts) -> str:
         refused = _and([_consent(name) for name in withdrawn])
         sentences.append(f"{_them(facts, start=True)} withdrew consent for {refused}: sell nothing that way.")
     if facts.optin is False and not withdrawn:
-        sentences.append(f"{_them(facts, start=True)} {'has' if facts.first_name else 'have'} not agreed to marketing: send none.")
+        sentences.append(
+            f"{_them(facts, start=True)} {'has' if facts.first_name else 'have'} not agreed to marketing: send none."
+        )
     how = _manner(facts)
     if how:
         sentences.append(f"What has to be written, write {how}." if facts.optin is False else f"Write to {them} {how}.")
