@@ -22,7 +22,7 @@ def ann(cli: Terminal) -> Terminal:
 def test_invoke_tells_people_and_programs(ann: Terminal) -> None:
     said = ann("invoke", "email:ann@example.com", "--query", "what is missing?")
     assert "nurture" in said and "education series, case studies, trial extension" in said
-    assert "Ann has 1 interaction on record" in said
+    assert "Today Ann opened an e-mail, the only interaction so far." in said
     found = ann.json("invoke", "ann", "--limit", "1")
     assert found["segmentation"]["segment"] == "nurture" and len(found["crm_context"]["interactions"]) == 1
 

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import msgspec
 
-from tailorbird.core.context import DAY
+from tailorbird.core.context import DAY, ManualClock
 from tailorbird.core.definition import Definition, Status
 from tailorbird.definitions.catalog import Catalog
 from tailorbird.definitions.files import read
-from tailorbird.demo import DEFINITIONS, rows
+from tailorbird.demo import DEFINITIONS, TEMPLATES, rows
 from tailorbird.demo.files import write_files
+from tailorbird.demo.trade import BUYERS, trade_rows
+from tailorbird.engine import Engine
 from tailorbird.profiles.normalise import normalise_all
 from tailorbird.runtime.imports import import_events
+from tailorbird.runtime.ingest import Incoming
 from tailorbird.storage import open_store
 
 END = 1_790_000_000_000
@@ -97,3 +100,19 @@ def test_the_shop_as_files_is_what_the_bulk_importer_takes_without_a_merge(tmp_p
         assert (report.rows, report.loaded, report.rejected) == (file.rows, file.rows, 0)
     assert store.count_profiles() == 700 + 60
     store.close()
+
+
+def test_the_trade_is_the_same_each_time_and_makes_stages_deals_and_tasks(tmp_path: Path) -> None:
+    given = list(trade_rows(END))
+    assert given == list(trade_rows(END)) and len({row["id"] for row in given}) == len(given) < 100
+    with Engine.open(str(tmp_path / "demo.db"), clock=ManualClock(END)) as engine:
+        engine.apply(DEFINITIONS)
+        engine.apply(TEMPLATES)
+        assert {receipt.status for receipt in engine.take([Incoming(**row) for row in given])} == {"accepted"}
+        assert engine.directory.statistics().by_status == {"engaged": 5, "converted": 1, "new": 1, "verified": 1}
+        assert sorted(row.stage for row in engine.contacts.pipeline() if row.deals) == ["lost", "negotiation", "proposal", "won"]
+        assert [task.title for task in engine.contacts.tasks(assignee="mia", status="open").tasks] == [
+            "Send the terms of payment"
+        ]
+        letters = [engine.content.render("wholesale_offer", f"email:{buyer.email}").content["text"] for buyer in BUYERS[:2]]
+    assert letters[0].startswith("Hi Nora") and letters[1].startswith("Dear Oskar")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -12,7 +12,6 @@ import typer
 
 from tailorbird.cli.output import instant_text, value_text
 from tailorbird.cli.session import Session
-from tailorbird.core.context import DAY
 from tailorbird.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ def demo(
     port: PORT = None,
 ) -> None:
     """Load a demonstration shop, once: people who do not exist and what they did in 120 days up to now."""
+    from tailorbird.demo.trade import BUYERS
+
     session: Session = context.obj
     with session.engine() as engine:
         _load_shop(session, engine, profiles)
@@ -49,7 +50,7 @@ def demo(
     lines = (
         f"tailorbird {database}segments",
         f"tailorbird {database}why {person} {segment}",
-        f"tailorbird {database}evaluate 'count(order.placed, within 30d) >= 2' --as-of {instant_text(_days_ago(30))[:10]}",
+        f"tailorbird {database}invoke email:{BUYERS[0].email} --query 'what should I offer?'",
     )
     if then_serve:
         _serve(session, host, port, lines)
@@ -57,12 +58,8 @@ def demo(
         session.output.say("Try:\n" + "\n".join(f"  {line}" for line in lines))
 
 
-def _days_ago(days: int) -> int:
-    return time.time_ns() // 1_000_000 - days * DAY
-
-
 def _load_shop(session: Session, engine: Engine, profiles: int) -> None:
-    from tailorbird.demo import DEFINITIONS
+    from tailorbird.demo import DEFINITIONS, TEMPLATES
     from tailorbird.demo.files import write_files
 
     loaded = engine.store.get_meta(_LOADED)
@@ -85,9 +82,22 @@ def _load_shop(session: Session, engine: Engine, profiles: int) -> None:
                 engine.import_events(file.path, dict(file.mapping), progress=progress)
     session.output.note("activating segments and features …")
     engine.apply(DEFINITIONS)
+    if find_spec("liquid") is not None:
+        engine.apply(TEMPLATES)
+    _load_trade(engine, end)
     engine.store.set_meta(_LOADED, str(end))
     events, found = sum(file.rows for file in files), len(engine.segments())
     session.output.note(f"loaded {value_text(people)} people, {value_text(events)} events and {found} segments")
+
+
+def _load_trade(engine: Engine, end: int) -> None:
+    """Tell what happened with buyers of other companies, as it would come in: stages, deals and tasks follow from it."""
+    from tailorbird.demo.trade import BUYERS, trade_rows
+    from tailorbird.runtime.ingest import Incoming
+
+    engine.take([Incoming(**row) for row in trade_rows(end)])
+    for buyer in BUYERS:
+        engine.contacts.link_company(f"email:{buyer.email}", attributes={"name": buyer.company}, source="demo")
 
 
 def _somebody(engine: Engine) -> tuple[str, str]:

@@ -7,7 +7,10 @@ from typing import Final
 
 from tailorbird.demo.generator import rows
 
-__all__ = ["DEFINITIONS", "rows"]
+__all__ = ["DEFINITIONS", "TEMPLATES", "rows"]
 
 DEFINITIONS: Final = Path(__file__).parent / "definitions"
 """The folder of definitions that belongs to the shop."""
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+"""The folder of its templates, which need the extra ``content``."""
