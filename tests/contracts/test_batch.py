@@ -96,7 +96,7 @@ def on_sqlite(folder: Path) -> World:
 
 def on_duckdb(folder: Path) -> World:
     store = SqlStore(str(folder / "duck.db"))
-    batch = DuckBatch(folder / "duck.db", tail=40)
+    batch = DuckBatch(folder / "duck.db", freshen=store.database.freshen, tail=40)
     store.listeners.append(batch.changed)
     return World(store, batch)
 

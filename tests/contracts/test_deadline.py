@@ -43,7 +43,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
             ]
         )
         if request.param == "duckdb":
-            opened.store.attach(DuckBatch(tmp_path / "tailorbird.db"))  # type: ignore[attr-defined]
+            opened.store.attach(DuckBatch(tmp_path / "tailorbird.db", freshen=opened.store.database.freshen))  # type: ignore[attr-defined]
         yield opened
 
 

@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
 
 @pytest.fixture
 def batch(store: SqlStore, tmp_path: Path) -> Iterator[DuckBatch]:
-    opened = DuckBatch(tmp_path / "shop.db", tail=TAIL)
+    opened = DuckBatch(tmp_path / "shop.db", freshen=store.database.freshen, tail=TAIL)
     store.listeners.append(opened.changed)
     yield opened
     opened.close()
@@ -127,11 +127,11 @@ def test_files_that_are_amiss_are_made_again(store: SqlStore, batch: DuckBatch, 
                 for n in range(1, 300)
             ]
             assert other.commit(unit)
-            second = DuckBatch(tmp_path / "other.db", folder, tail=TAIL)
+            second = DuckBatch(tmp_path / "other.db", folder, freshen=other.database.freshen, tail=TAIL)
             assert second.count(condition("did(order.placed)"), 2 * T) == 1
             second.close()
             other.close()
-    again = DuckBatch(tmp_path / "shop.db", folder, tail=TAIL)
+    again = DuckBatch(tmp_path / "shop.db", folder, freshen=store.database.freshen, tail=TAIL)
     same(store, again, *ASKED)
     again.close()
 
@@ -162,7 +162,7 @@ def test_who_was_forgotten_by_a_process_that_died_is_found_out(store: SqlStore, 
     batch.close()
     store.listeners.clear()
     store.forget(3)
-    again = DuckBatch(tmp_path / "shop.db", tail=TAIL)
+    again = DuckBatch(tmp_path / "shop.db", freshen=store.database.freshen, tail=TAIL)
     same(store, again, *ASKED)
     for path in files(tmp_path):
         column = "origin" if path.name.startswith("events") else "key"
@@ -171,7 +171,7 @@ def test_who_was_forgotten_by_a_process_that_died_is_found_out(store: SqlStore, 
 
 
 def test_two_readers_share_the_files(store: SqlStore, batch: DuckBatch, tmp_path: Path) -> None:
-    second = DuckBatch(tmp_path / "shop.db", tail=TAIL)
+    second = DuckBatch(tmp_path / "shop.db", freshen=store.database.freshen, tail=TAIL)
     for part in range(10):
         add(store, 1 + part * 60, 60)
         first, other = (batch, second) if part % 2 else (second, batch)

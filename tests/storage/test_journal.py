@@ -172,3 +172,61 @@ def test_a_number_that_was_given_before_is_refused_and_stops_nothing(store: SqlS
 def test_an_unknown_option_of_a_url_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="journal=16"):
         open_store(f"sqlite:///{tmp_path / 'x.db'}?jurnal=1")
+
+
+def test_what_waits_is_known_by_everybody_also_while_it_is_being_taken_over(store: SqlStore) -> None:
+    other = open_store(store.url)
+    assert store.commit(unit_of(1))
+    assert other.known_ids(["e3", "e999"]) == {"e3"}
+    assert store.identifiers(1) == [] and other.history([3])[3] == store.history([3])[3] != []
+    assert store.database.journals is not None
+    store.database.journals.drop()  # as its owner does when it finds it closed, before the other one has moved it over
+    assert store.known_ids(["e3", "e999"]) == {"e3"}
+    assert [event.seq for event in store.history([3])[3]] == [event.seq for event in other.history([3])[3]]
+    other.close()
+
+
+def test_who_reads_beside_a_journal_with_nothing_in_it_waits_for_no_writer(store: SqlStore) -> None:
+    other = open_store(store.url)
+    assert store.commit(unit_of(1))
+    assert len(store.events(limit=100)) == 20  # moved over
+    with store.alone():
+        seen: list[int] = []
+        reader = threading.Thread(target=lambda: seen.append(len(other.events(limit=100))))
+        reader.start()
+        reader.join(5)
+        assert seen == [20]
+    other.close()
+
+
+def test_an_import_or_activation_that_is_alone_may_ask_the_columns(store: SqlStore) -> None:
+    assert store.commit(unit_of(1))
+    with store.alone():
+        store.database.freshen()
+        assert len(store.events(limit=100)) == 20
+
+
+def test_what_a_killed_process_left_is_removed_when_somebody_is_forgotten_and_on_opening(store: SqlStore) -> None:
+    assert store.commit(unit_of(1))
+    path = store.database.path
+    assert path is not None
+    (mine,) = journals(store)
+    for suffix in ("", "-wal"):
+        (path.parent / f"{path.name}.journal-000000000000{suffix}").write_text("what somebody said")
+    store.forget(1)
+    assert journals(store) == [mine]
+    (path.parent / f"{path.name}.journal-000000000001").write_text("what somebody said")
+    open_store(store.url).close()
+    assert not (path.parent / f"{path.name}.journal-000000000001").exists()
+
+
+def test_numbers_given_directly_are_not_given_again_by_way_of_the_journal(store: SqlStore) -> None:
+    assert store.commit(unit_of(1))
+    store.replace_members("vip", 2, list(range(1, 40)), 50, "activation")
+    taken = store.last_seq()
+    assert taken > 20
+    with pytest.raises(Unavailable):
+        store.commit(unit_of(taken, 3))
+    store.claim()
+    assert store.commit(unit_of(taken + 1))
+    assert len({event.seq for event in store.events(limit=1_000)}) == len(store.events(limit=1_000)) == taken + 20
