@@ -95,7 +95,7 @@ def event(number: int, kind: str, data: dict[str, Any], id: str | None = None) -
 def intake(at: tuple[int, int], people: int, seconds: float) -> list[Row]:
     """Measure batches of 100 and single events, each event with an id of its own, memberships in the reply."""
     many = list(posts(people, 100, int(600 * seconds)))
-    rows, _ = measured("intake, batches of 100, closed loop", at, many, 100, connections=8, seconds=seconds)
+    rows, _ = measured("intake, batches of 100, closed loop", at, many, 100, connections=32, seconds=seconds)
     found, load = measured(
         "intake, single events, closed loop", at, list(posts(people, 1, int(20_000 * seconds))), connections=64, seconds=seconds
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -54,9 +53,6 @@ def serve(
     try:
         local = check_listening(Keyring(engine.store), host)
         _spare_collector()
-        # A thread that has written gets on within this time (seconds), even while the event loop is busy; by default it waits ten
-        # times as long after every statement, and whoever waits for its commit with it.
-        sys.setswitchinterval(0.0005)
         listener = listen(host, port)
         try:
             told = None if ready is None else partial(ready, listener.getsockname()[1])
