@@ -57,6 +57,8 @@ class Stages:
                     return self._tell(turn, entry, event, lifecycle, told, needs_status=status != step.get("to"))
                 case "profile.merged":
                     return self._joined(turn, entry, event, lifecycle)
+        if event is not None and event.type == STAGE_CHANGED and STATUS not in entry.profile.provenance:
+            return []  # the first word of where they stand comes right behind it
         to = self._next(turn, entry, lifecycle)
         if to is None:
             return []
