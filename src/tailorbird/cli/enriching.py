@@ -78,7 +78,15 @@ def statistics(context: typer.Context) -> None:
 def _people(engine: Engine, refs: list[str] | None, file: Path | None, segment: str | None) -> list[str]:
     found = list(refs or ())
     if file is not None:
-        found += [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise InvalidInput(
+                f"{file.name} is not text in UTF-8.", hint="Give a text file with a person on each line."
+            ) from None
+        except OSError as error:
+            raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from None
+        found += [line.strip() for line in text.splitlines() if line.strip()]
     if segment is not None:
         after: str | None = None
         while True:
