@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cli.terminal import Terminal
+from tailorbird.cli.output import instant_text
 
 
 def test_a_contact_goes_through_the_life_cycle(cli: Terminal) -> None:
@@ -43,3 +44,13 @@ def test_companies_have_their_contacts(cli: Terminal) -> None:
     assert "company: p_" in cli("contacts", "company", "ann")
     assert "Ann" in cli("contacts", "people", "acme.io")
     assert "No profile is known" in cli.fails("contacts", "people", "nobody.example")
+
+
+def test_a_due_date_that_no_calendar_has_is_refused_and_shown_in_ms(cli: Terminal) -> None:
+    cli("identify", "--profile", "ann", "email=ann@acme.io")
+    for due in ("1700000000000000", "99999999999999999999"):
+        assert "not micro- or nanoseconds" in cli.fails("contacts", "deal", "ann", "Toys", "--due", due)
+        assert "not micro- or nanoseconds" in cli.fails("contacts", "task", "ann", "Call", "--due", due)
+        assert "not micro- or nanoseconds" in cli.fails("contacts", "tasks", "--due", due)
+        assert "not micro- or nanoseconds" in cli.fails("evaluate", "did(page.viewed)", "--profile", "ann", "--as-of", due)
+    assert instant_text(1_700_000_000_000_000) == "1700000000000000 ms"

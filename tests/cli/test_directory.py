@@ -75,3 +75,15 @@ def test_duplicates_are_listed_and_merged(people: Terminal) -> None:
     assert "nobody" in people("duplicates", "merge", "--at-least", "0.95")
     people.fails("duplicates", "merge")
     people.fails("duplicates", "merge", "--at-least", "0.2")
+
+
+def test_a_campaign_file_that_loses_something_is_refused_and_utf_16_is_read(cli: Terminal, tmp_path: Path) -> None:
+    table = tmp_path / "expo.csv"
+    table.write_text("Email,email,First Name,first_name\na@x.com,b@x.com,A,B\n")
+    said = cli.fails("campaign", "import", "Expo", str(table), "--no-enrich")
+    assert "'Email' and 'email'" in said and "'First Name' and 'first_name'" in said
+    assert "'Email' and 'email'" in cli.fails("import", "contacts", str(table))
+    table.write_text("email,plan\na@x.com,pro\n", encoding="utf-16")
+    assert "encoding 'klingon'" in cli.fails("campaign", "import", "Expo", str(table), "--encoding", "klingon")
+    assert "delimiter 'xx'" in cli.fails("campaign", "import", "Expo", str(table), "--delimiter", "xx")
+    assert "1 people came" in cli("campaign", "import", "Expo", str(table), "--no-enrich")

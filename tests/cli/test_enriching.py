@@ -82,3 +82,21 @@ def test_what_is_asked_wrongly_is_told(cli: Terminal, words: list[str], said: st
 
 def test_a_latency_that_is_none_is_told(cli: Terminal) -> None:
     assert "is not a latency" in ran(cli, "simulate", "apollo", "--latency", "slow").err
+
+
+def test_a_file_of_people_that_is_no_text_is_told(cli: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "people.bin"
+    file.write_bytes(bytes(range(256)))
+    assert "is not text in UTF-8" in ran(cli, "enrich", "contacts", "--file", str(file)).err
+
+
+def test_providers_that_fail_are_told_with_what_to_do(
+    cli: Terminal, asked: ApolloSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("APOLLO", "DROPCONTACT"):
+        monkeypatch.setenv(f"TAILORBIRD_{name}_KEY", "wrong")
+    people(cli, 1)
+    done = ran(cli, "enrich", "contacts", "p0")
+    assert done.code == 1, done
+    assert "apollo failed for 1: " in done.err
+    assert "--force" in done.err

@@ -154,3 +154,16 @@ def test_a_model_finds_them_too_and_says_so(engine: Engine) -> None:
     assert {pair.winner_name for pair in found} == {"Ann Smith", "Bo Li"}
     assert [(p.method, p.reasons[0], p.score >= 0.5) for p in found] == [("model", "the same name", True)] * 2
     assert engine.directory.count() == 34
+
+
+def test_a_question_that_is_too_large_or_no_text_is_refused(engine: Engine) -> None:
+    many = ",".join(str(number) for number in range(520))
+    with pytest.raises(InvalidInput, match="more than 200 values"):
+        engine.directory.find(where=[f"score in {many}"])
+    assert len(engine.directory.find(where=["score in " + ",".join(map(str, range(200)))]).people) == 30
+    for limit in (1.5, "x", True):
+        with pytest.raises(InvalidInput, match="limit"):
+            engine.directory.find(limit=limit)  # type: ignore[arg-type]
+    for said in ({"text": "a\ud800"}, {"name": "\udfff"}):
+        with pytest.raises(InvalidInput, match="is not text"):
+            engine.directory.find(**said)

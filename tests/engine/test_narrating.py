@@ -134,3 +134,8 @@ def test_a_broken_address_hinders_nothing_but_the_model() -> None:
         assert engine.narrating.narrative("ann", author="rules").author == "rules"
         with pytest.raises(InvalidInput, match="TAILORBIRD_LLM_URL"):
             engine.narrating.narrative("ann")
+
+
+def test_a_narrative_looks_at_one_interaction_or_more(engine: Engine) -> None:
+    with pytest.raises(InvalidInput, match="is not 1 or more"):
+        engine.narrating.narrative("ann", interactions=0)

@@ -41,7 +41,7 @@ def instant(value: int | str | None, name: str) -> int | None:
         return None
     if isinstance(value, str) and not value.isascii():
         raise InvalidInput(f"{name} is not an instant.", hint="Give ms since 1970, or text such as 2026-01-31T12:00:00Z.")
-    found = read_instant(value, name)
+    found = read_instant(value, name, anywhere=name == "at")  # intake judges the instant of an event
     if abs(found) > _FAR:
         raise InvalidInput(f"{name} {found} lies further from 1970 than 285,000 years.", hint="Instants are ms since 1970.")
     return found

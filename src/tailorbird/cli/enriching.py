@@ -78,7 +78,15 @@ def statistics(context: typer.Context) -> None:
 def _people(engine: Engine, refs: list[str] | None, file: Path | None, segment: str | None) -> list[str]:
     found = list(refs or ())
     if file is not None:
-        found += [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise InvalidInput(
+                f"{file.name} is not text in UTF-8.", hint="Give a text file with a person on each line."
+            ) from None
+        except OSError as error:
+            raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from None
+        found += [line.strip() for line in text.splitlines() if line.strip()]
     if segment is not None:
         after: str | None = None
         while True:
@@ -106,12 +114,15 @@ def _run(
     if wait and any(item.status != "skipped" for item in begun):
         with session.output.progress("enriching") as progress:
             left = engine.enrichment.work(begun, progress=progress)
-    _tell(session, begun, left)
+    failed, received = engine.enrichment.failures(begun) if wait else ({}, 0)
+    _tell(session, begun, left, failed)
+    if failed and not received:
+        raise typer.Exit(1)
 
 
-def _tell(session: Session, begun: list[Begun], left: int) -> None:
+def _tell(session: Session, begun: list[Begun], left: int, failed: dict[str, dict[str, int]]) -> None:
     counts = {status: sum(item.status == status for item in begun) for status in ("begun", "running", "skipped")}
-    if session.output.data({**counts, "waiting": left, "contacts": begun}):
+    if session.output.data({**counts, "waiting": left, "failed": failed, "contacts": begun}):
         return
     session.output.say(", ".join(f"{value_text(count)} {status}" for status, count in counts.items() if count))
     reasons: dict[str, int] = {}
@@ -120,6 +131,11 @@ def _tell(session: Session, begun: list[Begun], left: int) -> None:
             reasons[item.reason] = reasons.get(item.reason, 0) + 1
     for reason, count in reasons.items():
         session.output.note(f"{value_text(count)} skipped: {reason}")
+    for provider, why in failed.items():
+        for reason, count in why.items():
+            session.output.note(f"{provider} failed for {value_text(count)}: {reason}")
+    if failed:
+        session.output.note("mend what is said above, then ask again with --force")
     if left:
         session.output.note(f"{value_text(left)} wait for later: a limit or a budget is reached, or a provider does not answer")
 

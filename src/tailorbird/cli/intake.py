@@ -33,7 +33,7 @@ def track(context: typer.Context, type: Annotated[str, typer.Argument(help="What
     session: Session = context.obj
     ref = _need(profile)
     whose: dict[str, Any] = {"profile": ref} if is_public(ref) else {"identifiers": dict([read_ref(ref)])}
-    instant = None if at is None else read_instant(at, "at")
+    instant = None if at is None else read_instant(at, "at", anywhere=True)
     with session.engine() as engine:
         receipt = engine.take([Incoming(type=type, data=assignments(data or []), id=id, at=instant, source="cli", **whose)])[0]
     _show_receipt(session.output, receipt)

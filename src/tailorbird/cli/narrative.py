@@ -30,7 +30,7 @@ def narrative(
     ref: Annotated[str, typer.Argument(help="External id, kind:value (email:ann@example.com) or public id.")],
     author: Annotated[Author, typer.Option(help="Who writes it.")] = Author.auto,
     language: Annotated[str, typer.Option(help="A language tag; narratives are in English, and say so.")] = "en",
-    interactions: Annotated[int, typer.Option(min=0, max=100, help="How many interactions are looked at.")] = 20,
+    interactions: Annotated[int, typer.Option(min=1, max=100, help="How many interactions are looked at.")] = 20,
 ) -> None:
     """Tell why a person is in their segments and what to say to them."""
     session: Session = context.obj

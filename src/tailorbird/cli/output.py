@@ -18,14 +18,17 @@ __all__ = ["Output", "instant_text", "json_text", "plain", "printable", "value_t
 
 
 def instant_text(instant: int | None) -> str:
-    """Return an instant for people: UTC, to the second, without a midnight that says nothing.
+    """Return an instant for people: UTC, to the second, without a midnight that says nothing; in ms where no calendar has it.
 
-    >>> instant_text(0), instant_text(1_000), instant_text(None)
-    ('1970-01-01', '1970-01-01 00:00:01', '')
+    >>> instant_text(0), instant_text(1_000), instant_text(None), instant_text(10**18)
+    ('1970-01-01', '1970-01-01 00:00:01', '', '1000000000000000000 ms')
     """
     if instant is None:
         return ""
-    text = datetime.fromtimestamp(instant / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        text = datetime.fromtimestamp(instant / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{instant} ms"
     return text.removesuffix(" 00:00:00")
 
 

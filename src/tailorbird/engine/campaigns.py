@@ -128,8 +128,8 @@ def import_campaign(
         path = Path(people) if isinstance(people, str | Path) else _write_list(people, Path(scratch))
         if not path.is_file():
             raise NotFound(f"There is no file {path}.", hint="Give a CSV, JSONL or Parquet file, or a list of addresses.")
-        if isinstance(people, str | Path) and _is_list(path, encoding):
-            path = _write_list(_addresses(path.read_text(encoding="utf-8-sig", errors="replace")), Path(scratch), path.stem)
+        if isinstance(people, str | Path) and (addresses := _list(path, encoding)) is not None:
+            path, encoding, delimiter = _write_list(addresses, Path(scratch), path.stem), "utf-8", ","
         place = rejected or (None if path.is_relative_to(scratch) else path.with_name(path.name + ".rejected.jsonl"))
         mapping = _mapping(path, called, given, encoding, delimiter)
         options: dict[str, Any] = {
@@ -187,8 +187,12 @@ def _enrich(engine: Engine, keys: Sequence[int]) -> tuple[int, str]:
 
 def _mapping(path: Path, name: str, fields: Mapping[str, str], encoding: str, delimiter: str | None) -> dict[str, Any]:
     """Return which column is what: the address alone says who it is, for a phone may be shared."""
+    from tailorbird.runtime.imports.mapping import same_names
+
     columns = _columns(path, encoding, delimiter)
     plain = {re.sub(r"[^a-z0-9]", "", column.lower()): column for column in reversed(columns)}
+    if twins := same_names(columns):
+        raise InvalidInput(f"columns of {path.name} have the same name: {twins}.", hint="Rename or remove one of each.")
     address = next((plain[re.sub(r"[^a-z]", "", n)] for n in _MAILS if re.sub(r"[^a-z]", "", n) in plain), None)
     if address is None:
         raise InvalidInput(
@@ -200,7 +204,13 @@ def _mapping(path: Path, name: str, fields: Mapping[str, str], encoding: str, de
         if column in (address, tags):
             continue
         known = _HEADERS.get(re.sub(r"[^a-z0-9]", "", column.lower()))
-        attributes.setdefault(known or _snake(column), column)
+        key = _snake(column) if known is None or known == "email" or known in attributes else known
+        if key in attributes:
+            raise InvalidInput(
+                f"columns {attributes[key]!r:.60} and {column!r:.60} of {path.name} both mean {key}.",
+                hint="Rename or remove one.",
+            )
+        attributes[key] = column
     attributes |= {key: f"={value}" for key, value in fields.items()}
     attributes["campaign"] = f"={name}"
     mapping: dict[str, Any] = {"email": address, "attributes": {k: v for k, v in attributes.items() if k not in ("", "email")}}
@@ -219,12 +229,18 @@ def _snake(column: str) -> str:
     return re.sub(r"\W+", "_", column.strip().lower()).strip("_")[:200]
 
 
-def _is_list(path: Path, encoding: str) -> bool:
-    """Return whether a text file is a list of addresses rather than a table: its first line is one."""
+def _list(path: Path, encoding: str) -> list[str] | None:
+    """Return the addresses in a text file that is a list of them rather than a table: its first line is one."""
     if path.suffix.lower() not in (".csv", ".txt", ".tsv"):
-        return False
-    with path.open(encoding=encoding, errors="replace") as file:
-        return _ADDRESS.search(file.readline(10_000).lstrip("\ufeff")) is not None
+        return None
+    from tailorbird.runtime.imports.clean import read_encoding
+
+    found = read_encoding(path, encoding)
+    with path.open(encoding=found, errors="replace") as file:
+        first = file.readline(10_000)
+        if not _ADDRESS.search(first):
+            return None
+        return _addresses((first + file.read()).removeprefix("\ufeff"))
 
 
 def _addresses(text: str) -> list[str]:

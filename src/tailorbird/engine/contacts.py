@@ -125,7 +125,7 @@ class Contacts:
         """
         event = Incoming(
             type=event_type(type), data=msgspec.to_builtins(dict(metadata or {})), profile=self._person(ref).id, id=id,
-            at=None if at is None else read_instant(at), source=source,
+            at=None if at is None else read_instant(at, anywhere=True), source=source,
         )  # fmt: skip
         return accepted(self.parts.loop.take([event], self.parts.now()))[0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["BulkChange", "Directory", "Found", "PersonView", "plain_cell", "read_clause"]
 
 _CHUNK: Final = 1_000
+_MOST_VALUES: Final = 200  # values that tests of attributes may name in one question: a database takes no deeper expression
+_LONE: Final = re.compile("[\ud800-\udfff]")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 Told = Callable[[int, int], None]
 
@@ -87,8 +90,15 @@ class Directory:
         ``title~sales`` (contains); ``text`` words that occur anywhere; ``name`` a name that may be misspelt; ``refs`` people."""
         if segment is not None:
             condition_of(self._parts, segment)
+        for what, said in (("status", status), ("domain", domain), ("tag", tag), ("text", text), ("name", name)):
+            if said is not None and (not isinstance(said, str) or _LONE.search(said)):
+                raise InvalidInput(f"{what} {said!r:.60} is not text.", hint="Give text that is whole Unicode characters.")
         keys = None if refs is None else tuple(self._key(ref) for ref in refs)
         clauses = tuple(read_clause(one) if isinstance(one, str) else one for one in where)
+        if sum(len(one.value) if isinstance(one.value, list) else 1 for one in clauses) > _MOST_VALUES:
+            raise InvalidInput(
+                f"where tests for more than {_MOST_VALUES} values.", hint="Ask in parts, or make a segment of the condition."
+            )
         return Criteria(
             status=status, domain=domain, tag=tag, segment=segment, attributes=clauses, text=text, name=name, profiles=keys
         )
@@ -102,8 +112,8 @@ class Directory:
         Sorted by ``name``, ``created_at`` (default), ``updated_at``, ``status`` or ``relevance`` (default for ``text``, ``name``).
         """
         chosen = self.criteria(**asked) if criteria is None else criteria
-        if not 1 <= limit <= 1_000:
-            raise InvalidInput(f"limit {limit} is not between 1 and 1000.")
+        if type(limit) is not int or not 1 <= limit <= 1_000:
+            raise InvalidInput(f"limit {limit!r:.40} is not between 1 and 1000.")
         order = sort or ("relevance" if chosen.text or chosen.name else "created_at")
         way = order in ("relevance", "updated_at") if descending is None else descending
         hits = self.people.page(chosen, sort=order, descending=way, after=after, limit=limit)

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -273,6 +273,33 @@ class Enriching:
             if not settled:
                 sleep(_PAUSE)
         return 0
+
+    def failures(self, begun: Sequence[Begun]) -> tuple[dict[str, dict[str, int]], int]:
+        """Return how often each provider failed in these runs, by reason, and how many answers with attributes they brought."""
+        runs = {item.run for item in begun if item.run is not None}
+        profiles = self._parts.store.profiles_by_id([item.profile for item in begun if item.run is not None])
+        keys = [profile.key for profile in profiles.values()]
+        found: dict[tuple[int, str], str] = {}  # a question that is given up leaves an event and a dead action: it is one
+        received = 0
+        for events in self._parts.store.history(keys, ["enrichment.failed", "enrichment.received"]).values():
+            for event in events:
+                data: dict[str, Any] = event.data
+                if data["run"]["id"] not in runs:
+                    continue
+                if event.type == "enrichment.received":
+                    received += 1
+                else:
+                    found[event.profile, str(data["provider"])] = str(data.get("reason") or "it gave no reason")
+        for key in keys:
+            for action in self._parts.store.actions(status=ActionStatus.DEAD, profile=key, limit=1000):
+                said: Any = action.payload.get("run")
+                if action.kind == ENRICH and isinstance(said, dict) and said.get("id") in runs:
+                    found.setdefault((key, action.connector), action.error or "the question was lost")
+        counts: dict[str, dict[str, int]] = {}
+        for (_, provider), reason in found.items():
+            reasons = counts.setdefault(provider, {})
+            reasons[reason] = reasons.get(reason, 0) + 1
+        return counts, received
 
     # ---- inside
 

@@ -97,7 +97,9 @@ class Narrating:
         return OpenAIModel(endpoint, clock=self._parts.clock)
 
     def facts(self, ref: str, *, interactions: int = 20) -> Facts:
-        """Return what is known of a person that a narrative may say."""
+        """Return what is known of a person that a narrative may say; ``interactions`` are the latest that are looked at, 1 or more."""
+        if type(interactions) is not int or interactions < 1:
+            raise InvalidInput(f"interactions {interactions!r:.40} is not 1 or more.", hint="Look at 1 to 100 of the latest.")
         person = find_profile(self._parts.store, ref, region=self._parts.region)
         values = self._reader.read(person.id, None) if self._parts.catalog.features else {}
         return gather(self._parts, person, values, interactions=interactions, programs=self._programs)

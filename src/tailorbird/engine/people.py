@@ -39,7 +39,7 @@ def incoming(
         names.setdefault(kind, value)
     company = any(name.startswith("company") for name in names)
     return Incoming(
-        type=type, identifiers=names, data=dict(data), id=id, at=None if at is None else read_instant(at), source=source,
+        type=type, identifiers=names, data=dict(data), id=id, at=None if at is None else read_instant(at, anywhere=True), source=source,
         kind="company" if company else "person", profile=public,
     )  # fmt: skip
 

@@ -15,6 +15,9 @@ from tailorbird.profiles.normalise import normalise
 
 __all__ = ["find_profile", "is_public", "read_duration", "read_instant", "read_ref"]
 
+_EARLIEST: Final = -62_135_596_800_000  # the first instant of the year 1, in ms since 1970
+_LATEST: Final = 32_503_680_000_000  # the first instant of the year 3000
+_DIGITS: Final = 40  # digits of a number that is read at all
 _PUBLIC: Final = re.compile(r"p_[a-z2-7]{16}\Z")
 _KINDS: Final = frozenset({"external_id", "email", "phone", "anonymous_id", "company_id"})
 _CRMS: Final = frozenset({"crm", "company_crm"})
@@ -61,29 +64,42 @@ def find_profile(store: Store, ref: str, *, region: str | None) -> Profile:
     return profile
 
 
-def read_instant(value: Any, name: str = "at") -> int:
+def read_instant(value: Any, name: str = "at", *, anywhere: bool = False) -> int:
     """Return an instant given as ms, ``datetime`` (naive: UTC), or ISO text; raise ``InvalidInput``.
+
+    It lies in the years 1 to 2999, as what is further away is most often ms mistaken for a finer unit; with ``anywhere``
+    the caller judges that.
 
     >>> read_instant("1970-01-02"), read_instant(5), read_instant(datetime(1970, 1, 1, 0, 0, 1))
     (86400000, 5, 1000)
     """
+    found = _instant(value)
+    if found is None:
+        raise InvalidInput(
+            f"{name} {value!r:.60} is not an instant.",
+            hint="Give ms since 1970, or text such as 2026-01-31 or 2026-01-31T12:00:00Z.",
+        )
+    if not anywhere and not _EARLIEST <= found < _LATEST:
+        raise InvalidInput(
+            f"{name} {value!r:.60} lies outside the years 1 to 2999.", hint="Give ms since 1970 (UTC), not micro- or nanoseconds."
+        )
+    return found
+
+
+def _instant(value: Any) -> int | None:
     match value:
         case bool():
-            pass
+            return None
         case int():
             return value
         case datetime():
             moment = value if value.tzinfo else value.replace(tzinfo=UTC)
             return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000 + 0.5)
         case str():
-            found = parse_time(value.strip())
-            if found is not None:
-                return found
-            if value.strip().isdigit():
-                return int(value)
-    raise InvalidInput(
-        f"{name} {value!r:.60} is not an instant.", hint="Give ms since 1970, or text such as 2026-01-31 or 2026-01-31T12:00:00Z."
-    )
+            text = value.strip()
+            found = parse_time(text)
+            return int(text) if found is None and text.isascii() and text.isdigit() and len(text) <= _DIGITS else found
+    return None
 
 
 def read_duration(value: Any, name: str) -> int:

@@ -43,7 +43,7 @@ def router(engine: Engine) -> APIRouter:
         language: Annotated[
             str, Query(description="A language tag; narratives are in English, and say so", max_length=64)
         ] = "en",
-        interactions: Annotated[int, Query(ge=0, le=100, description="How many interactions are looked at")] = 20,
+        interactions: Annotated[int, Query(ge=1, le=100, description="How many interactions are looked at")] = 20,
     ) -> Response:
         """Why the person is in these segments and what to say to them, in prose; `author` says who wrote it, `note` why."""
         if not is_tag(language.replace("_", "-")):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, TextIO
 
-__all__ = ["Record", "csv_records", "json_lines", "open_text", "sniff_delimiter"]
+from tailorbird.errors import InvalidInput
+
+__all__ = ["Record", "csv_records", "json_lines", "open_text", "read_delimiter", "read_encoding", "sniff_delimiter"]
 
 _MAX_RECORD: Final = 1_000_000  # characters; a longer record is a quote that was never closed, or not an event
 _MAX_LINES: Final = 500  # lines in one record
@@ -21,6 +24,26 @@ class Record(NamedTuple):
     line: int
     fields: list[str]
     reason: str | None
+
+
+def read_encoding(path: Path, encoding: str) -> str:
+    """Return the encoding to read a file with: as told, but UTF-16 where its first bytes say so; raise ``InvalidInput``."""
+    try:
+        "a".encode(encoding)
+    except (LookupError, ValueError):
+        raise InvalidInput(f"encoding {encoding!r:.40} is not known.", hint="Such as utf-8, latin-1 or cp1252.") from None
+    if encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig"):
+        with path.open("rb") as file:
+            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                return "utf-16"
+    return encoding
+
+
+def read_delimiter(delimiter: str | None) -> str | None:
+    """Return what stands between columns; raise ``InvalidInput`` where it cannot."""
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
+        raise InvalidInput(f"delimiter {delimiter!r:.40} is not a single character that can stand between columns.")
+    return delimiter
 
 
 def open_text(path: Path, encoding: str) -> TextIO:

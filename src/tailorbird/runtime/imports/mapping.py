@@ -10,7 +10,7 @@ from typing import Any, Final
 from tailorbird.core.event import PROFILE_UPDATED
 from tailorbird.errors import InvalidInput, Mistake
 
-__all__ = ["Columns", "read_mapping"]
+__all__ = ["Columns", "read_mapping", "same_names"]
 
 _KINDS: Final = ("external_id", "email", "phone", "anonymous_id", "company_id")
 _RESERVED: Final = ("type", "at", "at_format", "id", "data", "attributes", "tags", "consent", "kind")
@@ -97,6 +97,18 @@ def read_mapping(
     return columns
 
 
+def same_names(names: Sequence[str]) -> str:
+    """Return which names are the same but for case, spaces and signs; nothing where none are.
+
+    >>> same_names(["Email", "email", "plan"])
+    "'Email' and 'email'"
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(re.sub(r"[\W_]", "", name.lower()) or name, []).append(name)
+    return ", ".join(" and ".join(f"{name!r:.60}" for name in group) for group in groups.values() if len(group) > 1)
+
+
 class _Reader:
     """One reading of a mapping: collects mistakes and which columns are taken."""
 
@@ -111,6 +123,8 @@ class _Reader:
     def read(self, given: dict[str, Any], stem: str) -> Columns:
         if "profile" in given:
             given.setdefault("external_id", given.pop("profile"))
+        if self.contacts and not ("attributes" in given or "data" in given) and (twins := same_names(self.names)):
+            self.wrong("attributes", f"columns have the same name: {twins}", "rename one of each, or say which are read")
         kind = self.constant(given.pop("kind", "=person"), "kind")
         identifiers = self.identifiers(given)
         type_ = f"={PROFILE_UPDATED}" if self.contacts else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import json
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,15 @@ from typing import Any, Final, Self
 import duckdb
 
 from tailorbird.errors import InvalidInput, NotFound
-from tailorbird.runtime.imports.clean import Record, csv_records, json_lines, open_text, sniff_delimiter
+from tailorbird.runtime.imports.clean import (
+    Record,
+    csv_records,
+    json_lines,
+    open_text,
+    read_delimiter,
+    read_encoding,
+    sniff_delimiter,
+)
 
 __all__ = ["TIME_PATTERN", "Binds", "Staged", "quote_time"]
 
@@ -90,12 +97,7 @@ class Staged:
         kind = _FORMATS.get(path.suffix.lower())
         if kind is None:
             raise InvalidInput(f"{path.name} is none of {', '.join(_FORMATS)}.", hint="The ending of the name says the format.")
-        try:
-            codecs.lookup(encoding)
-        except LookupError:
-            raise InvalidInput(f"encoding {encoding!r:.40} is not known.", hint="Such as utf-8, latin-1 or cp1252.") from None
-        if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
-            raise InvalidInput(f"delimiter {delimiter!r:.40} is not a single character that can stand between columns.")
+        encoding, delimiter = read_encoding(path, encoding), read_delimiter(delimiter)
         scratch = TemporaryDirectory(prefix="tailorbird-import-")
         con = duckdb.connect(
             config={
@@ -117,11 +119,7 @@ class Staged:
         if _FORMATS.get(path.suffix.lower()) != "csv":
             with cls.read(path, encoding=encoding, delimiter=delimiter) as staged:
                 return staged.names
-        try:
-            codecs.lookup(encoding)
-        except LookupError:
-            raise InvalidInput(f"encoding {encoding!r:.40} is not known.", hint="Such as utf-8, latin-1 or cp1252.") from None
-        return _open_csv(path, encoding, delimiter)[1]
+        return _open_csv(path, read_encoding(path, encoding), read_delimiter(delimiter))[1]
 
     def close(self) -> None:
         self.con.close()
