@@ -86,8 +86,8 @@ def test_a_value_is_never_read_as_a_template(type_: str, value: str) -> None:
     assert said == "[" + re.sub("[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f]", "", value.replace("\r\n", "\n")) + "]"
 
 
-def test_what_the_template_itself_says_is_markup_and_values_in_it_are_not() -> None:
-    assert html('{{ "<b>" }}{{ v }}', v="<b>") == "<b>&lt;b&gt;"
+def test_what_the_template_itself_writes_is_markup_and_what_quoted_texts_and_filters_make_is_not() -> None:
+    assert html('<b>{{ "<b>" }}{{ v }}</b>', v="<b>") == "<b>&lt;b&gt;&lt;b&gt;</b>"
 
 
 def test_no_filter_declares_a_value_safe() -> None:

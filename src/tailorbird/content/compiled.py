@@ -20,9 +20,9 @@ from liquid.undefined import UNDEFINED
 
 from tailorbird.content.analysis import mistake_of, outline
 from tailorbird.content.channels import post_length, sms
-from tailorbird.content.escaping import AS_IS, HEADER, Escape, one_line
+from tailorbird.content.escaping import AS_IS, HEADER, Escape, one_line, safe_addresses
 from tailorbird.content.limits import DEFAULT, Limits
-from tailorbird.content.places import place_values
+from tailorbird.content.places import placed
 from tailorbird.content.prose import PreparedHtml, from_mjml, inlined, prepared, text_of_html, text_template
 from tailorbird.content.rendered import Rendered
 from tailorbird.content.spec import Template
@@ -49,7 +49,7 @@ class _Light:
     def __init__(self, part: Part, run: Run) -> None:
         self.env = part.dialect
         self.template = part.parsed
-        self.autoescape = part.dialect.autoescape
+        self.autoescape = False
         self.disabled_tags: Sequence[str] = ()
         self.run = run
 
@@ -115,7 +115,7 @@ def _literal(path: Path) -> str | None:
 class Part:
     """One text of a message, parsed. ``line`` parts are headers: one line whatever happens."""
 
-    __slots__ = ("dialect", "each", "line", "name", "operations", "parsed", "source")
+    __slots__ = ("dialect", "each", "line", "name", "operations", "own", "parsed", "source", "unsettled")
 
     def __init__(self, name: str, source: str, dialect: Dialect, *, each: bool = False) -> None:
         self.name = name
@@ -123,16 +123,20 @@ class Part:
         self.dialect = dialect
         self.each = each
         self.line = name in _HEADERS
+        self.unsettled = False
+        self.own: set[str] = set()
         self.parsed: Parsed = dialect.from_string(source)  # type: ignore[assignment]
         dialect.prepare = self._place
         self._place(self.parsed.nodes)
         self.operations = _plan(self.parsed.nodes)
 
     def _place(self, nodes: list[Node]) -> None:
-        if self.dialect.autoescape:
-            found = place_values(nodes)
-            if found:
-                raise InvalidTemplate(self.source, tuple(found))
+        if self.dialect.html:
+            found = placed(nodes)
+            if found.mistakes:
+                raise InvalidTemplate(self.source, tuple(found.mistakes))
+            self.unsettled = self.unsettled or found.unsettled
+            self.own.update(found.addresses)
         else:
             escape = HEADER if self.line else AS_IS
             waiting = list(nodes)
@@ -162,6 +166,8 @@ class Part:
             raise
         except Exception as error:  # filters raise whatever Python does with what they are given
             raise RenderFailed(f"{self.name}: {type(error).__name__} while it was rendered.") from None
+        if self.unsettled:
+            text = safe_addresses(text, self.own)
         if self.each:
             text = inlined(text)
         return one_line(text) if self.line else text

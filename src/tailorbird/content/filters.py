@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from functools import wraps
+from html import unescape
 from typing import Any, Final
 
 from liquid import Environment, Undefined, soft_str
 from liquid.exceptions import FilterArgumentError, ResourceLimitError
 from liquid.filter import liquid_filter, with_context
-from markupsafe import Markup
 
-from tailorbird.content.escaping import ADDRESS, PATH, QUERY
+from tailorbird.content.escaping import ADDRESS, HTML, PATH, QUERY, Written, bare
 from tailorbird.expr.read import parse_time
 
 __all__ = ["LEFT_OUT", "guard_filters"]
@@ -26,13 +26,18 @@ _FORMAT: Final = re.compile(r"%[-_0^#]?[A-Za-z%]|[^%]")
 _KNOWN: Final = frozenset("aAbBcdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ%")
 
 
-def guard_filters(environment: Environment, limit: int) -> None:
-    """Put a guard around every filter of an environment, and replace those that would read the clock."""
+def guard_filters(environment: Environment, limit: int, *, html: bool = False) -> None:
+    """Put a guard around every filter of an environment, and replace those that would read the clock.
+
+    With ``html`` the filters that make HTML return ``Written``; every other one gets text and returns text.
+    """
     filters: dict[str, Callable[..., Any]] = {n: f for n, f in environment.filters.items() if n not in LEFT_OUT}
     for name, inner in filters.items():
         filters[name] = _guarded(name, inner, limit)
     filters["date"] = _date
     filters |= {"link_address": _linked(ADDRESS), "link_path": _linked(PATH), "link_query": _linked(QUERY)}
+    if html:
+        filters |= {"escape": _escaped, "escape_once": _escaped_once, "newline_to_br": _broken}
     environment.filters.clear()
     environment.filters.update(filters)
 
@@ -49,9 +54,29 @@ def _guarded(name: str, inner: Callable[..., Any], limit: int) -> Callable[..., 
             raise ResourceLimitError(f"{name}: the number is too large", token=None)
         if growing is not None and growing(value, args) > limit:
             raise ResourceLimitError(f"{name}: the result would have more than {limit} characters", token=None)
-        return inner(value, *args, **kwargs)
+        if name == "default":
+            return inner(value, *args, **kwargs)
+        return inner(_plain(value), *(_plain(item) for item in args), **kwargs)
 
     return guarded
+
+
+def _plain(value: Any) -> Any:
+    return bare(value) if isinstance(value, Written) else value
+
+
+def _escaped(value: Any) -> Any:
+    return value if isinstance(value, Undefined) else Written(HTML(bare(value)))
+
+
+def _escaped_once(value: Any) -> Any:
+    return value if isinstance(value, Undefined) else Written(HTML(unescape(bare(value))))
+
+
+def _broken(value: Any) -> Any:
+    return (
+        value if isinstance(value, Undefined) else Written(str(HTML(bare(value).replace("\r\n", "\n"))).replace("\n", "<br />\n"))
+    )
 
 
 def _replaced(value: Any, args: tuple[Any, ...]) -> int:
@@ -77,11 +102,11 @@ _GROWING: Final[Mapping[str, Callable[[Any, tuple[Any, ...]], int]]] = {
 }  # fmt: skip
 
 
-def _linked(escape: Callable[[Any], str]) -> Callable[..., Any]:
+def _linked(encode: Callable[[Any], str]) -> Callable[..., Any]:
     """Return a filter for a value in an address that stands in plain text."""
 
     def linked(value: Any) -> Any:
-        return value if isinstance(value, Undefined) or value is None else str(Markup(escape(value)).unescape())
+        return value if isinstance(value, Undefined) or value is None else str(unescape(encode(value)))
 
     return linked
 

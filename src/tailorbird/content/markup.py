@@ -30,7 +30,11 @@ _STATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in HTML. ``begun``: something stands in the attribute's value already; ``query``: a ``?`` does."""
+    """A place in HTML. ``begun``: something stands in the attribute's value already; ``query``: a ``?`` does.
+
+    ``head`` is what the template wrote at the beginning of the attribute (None: a value stands there, or branches differ);
+    ``settled``: whatever follows, the address cannot get another scheme.
+    """
 
     state: State = "data"
     tag: str = ""
@@ -38,6 +42,8 @@ class Place:
     quote: str = ""
     begun: bool = False
     query: bool = False
+    head: str | None = ""
+    settled: bool = False
 
     def told(self) -> str:
         """Return the place for people."""
@@ -50,9 +56,12 @@ class Place:
 
     def merged(self, other: Place) -> Place | None:
         """Return the place of two branches that end alike, None when they do not."""
-        if replace(self, begun=other.begun, query=other.query) != other:
+        if replace(self, begun=other.begun, query=other.query, head=other.head, settled=other.settled) != other:
             return None
-        return replace(self, begun=self.begun and other.begun, query=self.query or other.query)
+        return replace(
+            self, begun=self.begun and other.begun, query=self.query or other.query,
+            head=self.head if self.head == other.head else None, settled=self.settled and other.settled,
+        )  # fmt: skip
 
 
 DATA: Final = Place()
@@ -117,7 +126,7 @@ def feed(place: Place, text: str) -> Place:  # noqa: PLR0915
                     place = replace(place, state="tag", attribute="")
                 else:
                     quote = text[at] if text[at] in "\"'" else ""
-                    place = replace(place, state="value", quote=quote, begun=False, query=False)
+                    place = replace(place, state="value", quote=quote, begun=False, query=False, head="", settled=False)
                     at += bool(quote)
             case "value":
                 place, at = _in_value(place, text, at)
@@ -161,4 +170,5 @@ def _in_value(place: Place, text: str, at: int) -> tuple[Place, int]:
     if end >= 0:
         return Place("tag", place.tag), stop + skip
     begun = place.begun or bool(inside.strip())
-    return replace(place, begun=begun, query=place.query or "?" in inside), stop
+    head = None if place.head is None else place.head + inside
+    return replace(place, begun=begun, query=place.query or "?" in inside, head=head), stop

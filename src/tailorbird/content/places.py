@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from html import unescape
+from typing import Any, Final, NamedTuple
 
 from liquid.ast import BlockNode, Node
 from liquid.builtin.content import ContentNode
@@ -21,12 +22,12 @@ from liquid.builtin.tags.include_tag import IncludeNode
 from liquid.builtin.tags.render_tag import RenderNode
 from liquid.builtin.tags.unless_tag import UnlessNode
 
-from tailorbird.content.escaping import ADDRESS, COMMENT, CSS, HTML, PATH, QUERY, Escape
+from tailorbird.content.escaping import ADDRESS, ATTRIBUTE, COMMENT, CSS, HTML, PATH, QUERY, Escape, addresses, allowed, scheme_of
 from tailorbird.content.markup import DATA, Place, feed
 from tailorbird.content.syntax import Value
 from tailorbird.errors import Mistake, Span
 
-__all__ = ["place_values"]
+__all__ = ["Placed", "place_values", "placed"]
 
 _LINKS: Final = frozenset(
     [
@@ -50,37 +51,60 @@ _LINKS: Final = frozenset(
     ]
 )
 _REFUSED: Final = re.compile(r"on.*|srcdoc|http-equiv\Z", re.IGNORECASE)
+_ANIMATED: Final = frozenset({"animate", "animatecolor", "animatemotion", "animatetransform", "set"})
+_ANIMATION: Final = frozenset({"values", "to", "from", "by", "attributename"})
+_SETTLES: Final = "/?#"
+
+
+class Placed(NamedTuple):
+    """What stands where nothing may, whether an address is ``unsettled`` (only the finished one tells its
+    scheme), and the ``addresses`` that the template wrote as a whole."""
+
+    mistakes: list[Mistake]
+    unsettled: bool
+    addresses: frozenset[str]
 
 
 def place_values(nodes: Sequence[Node]) -> list[Mistake]:
     """Give every value of a parsed HTML text the escaping of its place; return what stands where nothing may."""
+    return placed(nodes).mistakes
+
+
+def placed(nodes: Sequence[Node]) -> Placed:
+    """Do the same, and say whether the finished addresses have to be looked at."""
     walk = _Walk()
     end = walk.through(nodes, DATA)
     if end.state != "data" and not walk.mistakes:
         walk.mistakes.append(Mistake("open_markup", f"the HTML ends inside {end.told()}", "Close the tag."))
-    return walk.mistakes
+    return Placed(walk.mistakes, walk.unsettled, frozenset(walk.addresses))
 
 
 @dataclass
 class _Walk:
     mistakes: list[Mistake]
+    unsettled: bool
+    addresses: set[str]
 
     def __init__(self) -> None:
+        self.addresses = set()
         self.mistakes = []
+        self.unsettled = False
 
     def through(self, nodes: Sequence[Node], place: Place) -> Place:
-        for node in nodes:
-            place = self.over(node, place)
+        for at, node in enumerate(nodes):
+            after = nodes[at + 1] if at + 1 < len(nodes) else None
+            place = self.value(node, place, after) if isinstance(node, Value) else self.over(node, place)
         return place
 
     def over(self, node: Node, place: Place) -> Place:
         """Return where the markup stands after a node that began at ``place``."""
         if isinstance(node, ContentNode):
+            self.addresses |= addresses(node.text)
             return feed(place, node.text)
-        if isinstance(node, Value):
-            return self.value(node, place)
         if isinstance(node, CaptureNode):
-            self.through(node.block.nodes, DATA)
+            end = self.through(node.block.nodes, DATA)
+            if end.state != "data":
+                self.refuse(node, f"what is captured ends inside {end.told()}", "Close the tag before the capture ends.")
             return place
         if isinstance(node, IncludeNode | RenderNode):
             if place.state != "data":
@@ -109,12 +133,26 @@ class _Walk:
         if isinstance(node, ForNode) or (blocks and not whole):
             yield place
 
-    def value(self, node: Value, place: Place) -> Place:
+    def value(self, node: Value, place: Place, after: Node | None) -> Place:
         escape, wrong, hint = _escape(place, encoded=node.encoded)
         if wrong:
             self.refuse(node, wrong, hint)
         node.escape = escape
-        return replace(place, begun=True) if place.state == "value" else place
+        if place.state != "value":
+            return place
+        return replace(place, begun=True, head=None, settled=self.settled(place, after))
+
+    def settled(self, place: Place, after: Node | None) -> bool:
+        """Say whether an address keeps its scheme whatever follows the value that stands here."""
+        if place.attribute not in _LINKS or place.settled:
+            return place.settled
+        if place.head and (scheme_of(place.head) is not None or any(sign in unescape(place.head) for sign in _SETTLES)):
+            return True  # with a scheme that may not be there it is refused
+        follows = after.text[:1] if isinstance(after, ContentNode) else ""
+        if place.head == "" and follows and follows in _SETTLES + place.quote:
+            return True  # the value is looked at as a whole, and its address ends there or gets a path
+        self.unsettled = True
+        return False
 
     def refuse(self, node: Node, message: str, hint: str) -> None:
         start = max(0, node.token.start_index)
@@ -135,7 +173,7 @@ def _escape(place: Place, *, encoded: bool) -> tuple[Escape, str, str]:
         case "raw" if place.tag == "style":
             return CSS, "", ""
         case "raw" if place.tag in ("title", "textarea"):
-            return HTML, "", ""
+            return ATTRIBUTE, "", ""
         case "raw":
             return HTML, f"a value cannot stand inside <{place.tag}>", "Mail programs run no scripts; leave it out."
         case "value" if place.quote:
@@ -151,10 +189,19 @@ def _in_attribute(place: Place, *, encoded: bool) -> tuple[Escape, str, str]:
         return HTML, f"a value cannot stand in the attribute {name}", "What stands there is executed, or redirects; write it out."
     if name == "style":
         return CSS, "", ""
+    if place.tag in _ANIMATED and name in _ANIMATION:
+        return (
+            HTML,
+            f"a value cannot stand in the attribute {name} of <{place.tag}>",
+            "An animation can change addresses; write it out.",
+        )
     if name not in _LINKS:
-        return HTML, "", ""
+        return ATTRIBUTE, "", ""
+    if place.head and not allowed(place.head):
+        hint = "Addresses with values in them begin with http, https, mailto, tel or sms, or have no scheme."
+        return HTML, f"a value cannot stand in an address that begins with {scheme_of(place.head)}:", hint
     if not place.begun:
         return ADDRESS, "", ""
     if encoded:
-        return HTML, "", ""
+        return ATTRIBUTE, "", ""
     return (QUERY if place.query else PATH), "", ""

@@ -16,13 +16,14 @@ from liquid import Environment, RenderContext, Undefined
 from liquid.ast import Node
 from liquid.builtin.expressions import FilteredExpression, Path
 from liquid.builtin.output import Output, OutputNode
+from liquid.builtin.tags.capture_tag import CaptureNode, CaptureTag
 from liquid.exceptions import LiquidError, ResourceLimitError, TemplateNotFoundError
 from liquid.expression import Expression
 from liquid.template import BoundTemplate
 from liquid.token import Token
 from liquid.undefined import UNDEFINED
 
-from tailorbird.content.escaping import AS_IS, Escape
+from tailorbird.content.escaping import AS_IS, Escape, Written
 from tailorbird.content.filters import guard_filters
 from tailorbird.content.limits import DEFAULT, Limits
 
@@ -191,6 +192,19 @@ class _Print(Output):
     node_class = Value
 
 
+class _Capturing(CaptureNode):
+    """What is captured in HTML stays markup; its values are escaped already."""
+
+    __slots__ = ()
+
+    def _assign(self, context: Any, buf: StringIO) -> None:
+        context.assign(self.name, Written(buf.getvalue()) if context.env.html else buf.getvalue())
+
+
+class _Capture(CaptureTag):
+    node_class = _Capturing
+
+
 class Parsed(BoundTemplate):
     """A parsed text."""
 
@@ -200,8 +214,8 @@ class Parsed(BoundTemplate):
 class Dialect(Environment):
     """The language of one part of a template. ``load`` returns the text of another template's part by name, None for none.
 
-    With ``html`` texts in the template are markup and values are not. With ``mistakes`` given, what is wrong is gathered there
-    while parsing goes on.
+    With ``html`` what the template writes and captures is markup; values are not, nor what filters and quoted
+    texts make. With ``mistakes`` given, what is wrong is gathered there while parsing goes on.
     """
 
     template_class = Parsed
@@ -213,7 +227,8 @@ class Dialect(Environment):
         self, *, html: bool = False, load: Callable[[str], str | None] | None = None, mistakes: list[LiquidError] | None = None,
         limits: Limits = DEFAULT,
     ) -> None:  # fmt: skip
-        super().__init__(autoescape=html)
+        super().__init__()
+        self.html = html
         self.load = load
         self.gathered = mistakes
         self.prepare: Callable[[list[Node]], None] | None = None
@@ -221,7 +236,8 @@ class Dialect(Environment):
         for name in [name for name in self.tags if name not in TAGS and name not in _PSEUDO]:
             del self.tags[name]
         self.add_tag(_Print)
-        guard_filters(self, limits.output)
+        self.add_tag(_Capture)
+        guard_filters(self, limits.output, html=html)
 
     def error(self, exc: Any, msg: str | None = None, token: Token | None = None) -> None:
         """Raise an error, or gather it when texts are only checked."""
