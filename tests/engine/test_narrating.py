@@ -69,7 +69,8 @@ def test_a_narrative_follows_what_changes(engine: Engine) -> None:
 def test_only_as_many_interactions_as_asked_for_are_told_but_all_are_counted(engine: Engine) -> None:
     facts = engine.narrating.facts("ann", interactions=1)
     assert len(facts.interactions) == 1 and facts.count == 4
-    assert engine.narrating.facts("ann", interactions=0).interactions == ()
+    with pytest.raises(InvalidInput, match="1 or more"):  # with none told it would seem that nothing is known
+        engine.narrating.facts("ann", interactions=0)
 
 
 def test_a_draft_is_compared_with_what_somebody_wrote(engine: Engine) -> None:
