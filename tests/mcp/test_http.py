@@ -143,7 +143,7 @@ def test_a_template_is_written_out_for_a_contact(known: Live) -> None:
     text = "Hello {{ first_name }}, {{ count }} things"
     known.engine.apply([{"kind": "template", "name": "hello", "type": "plain", "body": text, "variables": {"count": {}}}])
     known.engine.identify("ann", attributes={"style": "casual"})
-    found = call(known, "render_template", contact_id="ann", template="hello", variables={"count": 3})["rendered"]
+    found = call(known, "render_template", contact_id="ann", template="hello", variables={"count": 3})
     assert found["content"] == {"body": "Hi Ann, 3 things"}
     assert (found["style"], [used["name"] for used in found["variables"]]) == ("casual", ["count", "first_name"])
     assert "goodbye" in refusal(known, "render_template", contact_id="ann", template="goodbye")
