@@ -19,23 +19,11 @@ from typing import Any, Final
 from tailorbird.core.profile import Identifier
 from tailorbird.ports import Unit
 from tailorbird.storage.sql.connecting import begin_by, encode
-from tailorbird.storage.sql.write import Target, put_sqlite, unit_rows
+from tailorbird.storage.sql.write import TARGETS, Target, put_sqlite, unit_rows
 
 __all__ = ["Journal", "clear", "close_journal", "fits", "forget", "journal_path", "last_unit", "move", "remove", "state"]
 
-_TABLES: Final = {
-    "event": "seq INTEGER, id TEXT, type TEXT, profile INTEGER, origin INTEGER, at INTEGER, received_at INTEGER, source TEXT, "
-    "data TEXT, cause TEXT",
-    "profile": "key INTEGER, id TEXT, kind TEXT, bucket INTEGER, created_at INTEGER, attributes TEXT, provenance TEXT, tags TEXT, "
-    "consents TEXT, merged_into INTEGER",
-    "identifier": "kind TEXT, value TEXT, profile INTEGER, origin INTEGER, at INTEGER",
-    "membership": "segment TEXT, profile INTEGER, entered_at INTEGER, version INTEGER",
-    "timer": "profile INTEGER, key TEXT, due INTEGER",
-    "outbox": "key TEXT, kind TEXT, connector TEXT, payload TEXT, profile INTEGER, channel TEXT, purpose TEXT, due INTEGER, "
-    "created_at INTEGER, cause TEXT, status TEXT, attempts INTEGER, error TEXT",
-    "record": "kind TEXT, id TEXT, profile INTEGER, origin INTEGER, status TEXT, stage TEXT, assignee TEXT, due INTEGER, amount REAL, "
-    "currency TEXT, at INTEGER, changed_at INTEGER, data TEXT",
-}
+_TABLES: Final = {target.table: ", ".join(name for name, _ in target.columns) for target in TARGETS}
 """What the journal has of each table: its columns, and before them the place in the order and the number of the unit.
 
 A membership that was left has no ``entered_at``, a timer that is gone no ``due``.
@@ -45,13 +33,9 @@ _LAST: Final = "n IN (SELECT max(n) FROM journal.{0} WHERE {1} GROUP BY {2}) AND
 _SCOPE: Final = "unit > :done AND unit <= :last"
 
 
-def _columns(table: str) -> str:
-    return ", ".join(part.split()[0] for part in _TABLES[table].split(", "))
-
-
 def _upsert(table: str, keys: str, also: str = "") -> str:
     """Return the statement that brings the last row of each key over."""
-    columns = _columns(table)
+    columns = _TABLES[table]
     changes = ", ".join(f"{name} = excluded.{name}" for name in columns.split(", ") if name not in keys.split(", "))
     return (
         f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM journal.{table} WHERE {_LAST.format(table, _SCOPE, keys)}"
@@ -72,27 +56,27 @@ _MOVES: Final = (
     "sum(type = 'segment.exited') FROM (SELECT e.data, e.at, e.type FROM journal.event e WHERE e.unit > :done AND e.unit <= :last "
     "AND e.type IN ('segment.entered', 'segment.exited') AND NOT EXISTS (SELECT 1 FROM main.event m WHERE m.id = e.id) "
     "GROUP BY e.id) GROUP BY 1, 2",
-    f"INSERT INTO main.event ({_columns('event')}) SELECT {_columns('event')} FROM journal.event WHERE {_SCOPE} ORDER BY n "
+    f"INSERT INTO main.event ({_TABLES['event']}) SELECT {_TABLES['event']} FROM journal.event WHERE {_SCOPE} ORDER BY n "
     "ON CONFLICT (id) DO NOTHING",
     _delete("membership", "segment, profile", "entered_at IS NULL"),
     _upsert("membership", "segment, profile", " AND entered_at IS NOT NULL"),
     _upsert("record", "profile, kind, id"),
     _delete("timer", "profile, key", "due IS NULL"),
     _upsert("timer", "profile, key", " AND due IS NOT NULL"),
-    f"INSERT INTO main.outbox ({_columns('outbox')}) SELECT {_columns('outbox')} FROM journal.outbox WHERE {_SCOPE} ORDER BY n "
+    f"INSERT INTO main.outbox ({_TABLES['outbox']}) SELECT {_TABLES['outbox']} FROM journal.outbox WHERE {_SCOPE} ORDER BY n "
     "ON CONFLICT (key) DO NOTHING",
 )
 
 
 _OF_PROFILES: Final = (
-    f"SELECT {_columns('event')} FROM event WHERE profile IN (SELECT value FROM json_each(?)) AND unit > ? ORDER BY n"
+    f"SELECT {_TABLES['event']} FROM event WHERE profile IN (SELECT value FROM json_each(?)) AND unit > ? ORDER BY n"
 )
 
 
 class Pending:
     """What a journal holds that the tables do not have yet, for who has to know whether a question concerns it."""
 
-    __slots__ = ("actions", "ids", "keys", "names", "public", "units")
+    __slots__ = ("actions", "ids", "keys", "names", "public")
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
@@ -100,11 +84,9 @@ class Pending:
         self.names: set[Identifier] = set()
         self.public: set[str] = set()
         self.actions = False
-        self.units = 0
 
     def add(self, unit: Unit) -> None:
         """Take note of a unit."""
-        self.units += 1
         self.ids.update([event.id for event in unit.events])
         self.keys.update([event.profile for event in unit.events])
         self.keys.update([row.profile for row in unit.memberships])
@@ -236,7 +218,6 @@ class Journal:
                 for name in ("ids", "keys", "names", "public"):
                     getattr(self.recent, name).update(getattr(back, name))
                 self.recent.actions = self.recent.actions or back.actions
-                self.recent.units += back.units
             else:
                 self.done = max(self.done, done)
             self.moving = Pending()
@@ -325,5 +306,5 @@ def state(raw: Any) -> tuple[str, int]:
 
 
 _TARGETS: Final = {
-    table: Target(table, (("unit", "bigint"), *((name, "") for name in _columns(table).split(", ")))) for table in _TABLES
+    table: Target(table, (("unit", "bigint"), *((name, "") for name in _TABLES[table].split(", ")))) for table in _TABLES
 }

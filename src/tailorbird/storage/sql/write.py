@@ -20,7 +20,7 @@ from tailorbird.core.profile import Profile
 from tailorbird.ports import RecordRow, Unit
 
 __all__ = [
-    "FLOWS", "Target", "flow_rows", "numbering", "put_sqlite", "unit_rows", "write_flows", "write_records", "write_unit",
+    "TARGETS", "Target", "numbering", "put_sqlite", "unit_rows", "write_flows", "write_records", "write_unit",
 ]  # fmt: skip
 
 _FLOOR: Final = "SELECT coalesce(max(CAST(value AS bigint)), 0) FROM meta WHERE key = 'highest event'"
@@ -86,13 +86,17 @@ _MERGES = _upsert(
     ("id", "text"), ("winner", "bigint"), ("loser", "bigint"), ("at", "bigint"), ("rule", "text"), ("reason", "text"),
     ("undone_at", "bigint"),
 )  # fmt: skip
-FLOWS = Target("flow", (("segment", "text"), ("at", "bigint"), ("entered", "bigint"), ("exited", "bigint")))
+_FLOWS = Target("flow", (("segment", "text"), ("at", "bigint"), ("entered", "bigint"), ("exited", "bigint")))
 _RECORDS = _upsert(
     "record", "profile, kind, id",
     ("kind", "text"), ("id", "text"), ("profile", "bigint"), ("origin", "bigint"), ("status", "text"), ("stage", "text"),
     ("assignee", "text"), ("due", "bigint"), ("amount", "double precision"), ("currency", "text"), ("at", "bigint"),
     ("changed_at", "bigint"), ("data", "jsonb"),
 )  # fmt: skip
+
+
+TARGETS: Final = (_EVENTS, _PROFILES, _IDENTIFIERS, _MEMBERSHIPS, _TIMERS, _ACTIONS, _RECORDS)
+"""The tables that ``unit_rows`` yields rows for, with all of their columns."""
 
 
 def write_unit(raw: Any, unit: Unit, *, postgres: bool) -> None:
@@ -185,7 +189,7 @@ def _record_rows(records: Sequence[RecordRow]) -> list[tuple[Any, ...]]:
 
 def write_flows(raw: Any, rows: Sequence[tuple[str, int, int, int]], *, postgres: bool) -> None:
     """Append (segment, at, entered, exited) rows."""
-    (_put_postgres if postgres else put_sqlite)(raw, FLOWS, rows)
+    (_put_postgres if postgres else put_sqlite)(raw, _FLOWS, rows)
 
 
 def _put_events(raw: Any, events: Sequence[Event], rows: Sequence[tuple[Any, ...]], put: Any, postgres: bool) -> None:
@@ -197,12 +201,12 @@ def _put_events(raw: Any, events: Sequence[Event], rows: Sequence[tuple[Any, ...
             put(raw, _EVENTS_WITHOUT_SEQ, [row[1:] for row in rows if not row[0]])
     if numbered and put(raw, _EVENTS, numbered) < len(numbered):
         told = _written(raw, told, postgres)
-    flows = flow_rows(told)
+    flows = _flow_rows(told)
     if flows:
-        put(raw, FLOWS, flows)
+        put(raw, _FLOWS, flows)
 
 
-def flow_rows(events: Sequence[Event]) -> list[tuple[str, int, int, int]]:
+def _flow_rows(events: Sequence[Event]) -> list[tuple[str, int, int, int]]:
     """Return (segment, at, entered, exited) for what events tell of memberships."""
     flows: dict[tuple[str, int], list[int]] = {}
     for event in events:
