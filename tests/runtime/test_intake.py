@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,30 @@ def test_what_could_not_be_written_is_told_and_everything_else_is_kept(tmp_path:
     answered = {str(n) for n, a in enumerate(answers) if isinstance(a, list)}
     assert stored == answered
     assert ("error" in plan) == (len(answered) < 30)
+    store.close()
+
+
+class Slow(SqlStore):
+    """A store whose commits take their time."""
+
+    def commit(self, unit: Unit) -> bool:
+        time.sleep(0.2)
+        return super().commit(unit)
+
+
+def test_stopping_while_a_turn_is_on_its_way_waits_for_it_and_leaves_the_event_loop_free(tmp_path: Path) -> None:
+    async def run() -> SqlStore:
+        store = Slow(str(tmp_path / "x.db"))
+        intake = Intake(Loop(store), SystemClock(), eager=1)
+        await intake.start()
+        taken = asyncio.create_task(intake.take([event("ann", id="1")]))
+        await asyncio.sleep(0.1)  # by now the turn is with the thread that writes
+        await asyncio.wait_for(intake.stop(), 10)
+        assert (await taken)[0].status == "accepted"
+        return store
+
+    store = asyncio.run(run())
+    assert [e.id for e in store.events()] == ["1"]
     store.close()
 
 

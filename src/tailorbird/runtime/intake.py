@@ -111,9 +111,10 @@ class Intake:
 
     async def _run(self) -> None:
         while not (self._closing and self._is_idle()):
-            if not self._group and not self._waiting and not self._closing:
-                await self._sleep()
             try:
+                if self._group is None and not self._waiting:
+                    # Nothing comes in any more once we are closing: then only what is on its way is waited for.
+                    await (self._land() if self._closing else self._sleep())
                 await self._step()
             except Exception as error:
                 await self._fail(error)
