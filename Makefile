@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= var/demo.db
+# How many processes run tests side by side: one a core.
+WORKERS ?= auto
 
 .PHONY: run test check bench bench-small lock clean
 .DEFAULT_GOAL := run
@@ -34,7 +36,7 @@ check: $(VENV)/.dev  ## lint, types, import layers
 	$(BIN)/lint-imports --no-cache
 
 test: check  ## everything: check, then unit, laws, contracts, flows, house, doctests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev  ## the benchmarks of docs/reference/performance.md at full size
 	$(BIN)/python -m bench $(BENCH_ARGS)
