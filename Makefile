@@ -46,8 +46,8 @@ bench-small: $(VENV)/.dev  ## the same at a size that takes a minute
 
 lock: $(BIN)/python  ## pin the newest versions again
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra postgres --extra content --extra mcp --extra duplicates --extra dev -o requirements/dev.lock pyproject.toml
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra content --extra mcp -c requirements/dev.lock -o requirements/run.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra postgres --extra content --extra crm --extra dynamodb --extra mcp --extra duplicates --extra dev -o requirements/dev.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra content --extra crm --extra mcp -c requirements/dev.lock -o requirements/run.lock pyproject.toml
 	printf 'hatchling\neditables\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -o requirements/build.lock -
 
 clean:
