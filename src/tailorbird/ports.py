@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from tailorbird.core.action import Action, Outcome
+from tailorbird.core.connection import Connection, Link
 from tailorbird.core.crm import Contact, CrmContext
 from tailorbird.core.deadline import Deadline
 from tailorbird.core.definition import Definition
@@ -21,7 +22,7 @@ from tailorbird.core.profile import Identifier, Profile
 from tailorbird.expr.nodes import Node
 
 __all__ = [
-    "Batch", "Clause", "Connector", "Criteria", "CrmAdapter", "Hits", "IdentifierRow", "LanguageModel", "Lease", "Likeness",
+    "Batch", "Clause", "Connector", "Criteria", "CrmAdapter", "CrmStore", "Hits", "IdentifierRow", "LanguageModel", "Lease", "Likeness",
     "ManyConnector", "Membership", "Merge", "NoAnswer", "Numbers", "People", "RecordRow", "Store", "Timer", "Unit",
 ]  # fmt: skip
 
@@ -309,10 +310,69 @@ class People(Protocol):
     def close(self) -> None: ...
 
 
+class CrmStore(Protocol):
+    """What is kept of connections to CRMs: themselves, links between records and profiles, and sealed credentials."""
+
+    def connection(self, name: str) -> Connection | None: ...
+    def connections(self) -> list[Connection]: ...
+    def put_connection(self, connection: Connection) -> None:
+        """Insert or replace all of it but its cursors, which ``put_cursor`` alone moves once it is there."""
+        ...
+
+    def put_cursor(self, connection: str, what: str, cursor: str | None, *, now: int) -> None:
+        """Note where reading ``what`` stands; None: from the beginning."""
+        ...
+
+    def drop_connection(self, name: str) -> bool:
+        """Remove a connection with its links and credentials; return whether it was there."""
+        ...
+
+    def links(self, connection: str, records: Sequence[str]) -> dict[str, Link]:
+        """Return the links of these records, by record."""
+        ...
+
+    def links_of(self, profiles: Sequence[int], *, connection: str | None = None) -> list[Link]:
+        """Return all links of these profiles."""
+        ...
+
+    def page_links(self, connection: str, *, after: str = "", limit: int = 1000) -> list[Link]:
+        """Return links of a connection in order of record."""
+        ...
+
+    def put_links(self, links: Sequence[Link]) -> None:
+        """Insert or replace, in one transaction."""
+        ...
+
+    def drop_links(self, profile: int) -> None:
+        """Forget which records stand for a profile."""
+        ...
+
+    def secret(self, name: str) -> tuple[int, str] | None:
+        """Return the version and the sealed text of a secret."""
+        ...
+
+    def secrets(self) -> list[str]:
+        """Return the names of all secrets."""
+        ...
+
+    def put_secret(self, name: str, sealed: str, *, expected: int | None, now: int) -> bool:
+        """Store a secret when its version is the ``expected`` one (0: there is none; None: whatever is there); else return False."""
+        ...
+
+    def drop_secret(self, name: str) -> bool:
+        """Remove a secret; return whether it was there."""
+        ...
+
+
 class Store(Protocol):
     """The record: events, profiles, definitions, memberships, timers, outbox. ``batch()`` evaluates set-based."""
 
     url: str
+
+    @property
+    def crm(self) -> CrmStore:
+        """Connections to CRMs, their links and credentials."""
+        ...
 
     # life ------------------------------------------------------------------------------------------------
     def close(self) -> None: ...

@@ -71,7 +71,7 @@ def feed(place: Place, text: str) -> Place:  # noqa: PLR0915
     """Return the place after some markup.
 
     >>> feed(DATA, '<p>Hi <a class="b" href="https://x/?q=')
-    Place(state='value', tag='a', attribute='href', quote='"', begun=True, query=True)
+    Place(state='value', tag='a', attribute='href', quote='"', begun=True, query=True, head='https://x/?q=', settled=False)
     """
     at, end = 0, len(text)
     while at < end:

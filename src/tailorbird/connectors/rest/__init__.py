@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tailorbird.connectors.rest.address import check_address
+from tailorbird.connectors.rest.auth import Auth, StaticAuth, basic_auth, bearer_auth
 from tailorbird.connectors.rest.breaker import Breaker
 from tailorbird.connectors.rest.errors import (
     AuthExpired,
@@ -11,18 +12,20 @@ from tailorbird.connectors.rest.errors import (
     Locked,
     QuotaExhausted,
     RateLimited,
+    Refused,
     RemoteConflict,
     RemoteError,
     RemoteInvalid,
     RemoteNotFound,
     Transient,
+    Unsupported,
     by_status,
 )
 from tailorbird.connectors.rest.limits import Limiter
 from tailorbird.connectors.rest.transport import Answer, Retry, Transport
 
 __all__ = [
-    "Answer", "AuthExpired", "AuthRevoked", "Breaker", "Forbidden", "Limiter", "Locked", "QuotaExhausted", "RateLimited",
-    "RemoteConflict", "RemoteError", "RemoteInvalid", "RemoteNotFound", "Retry", "Transient", "Transport", "by_status",
-    "check_address",
+    "Answer", "Auth", "AuthExpired", "AuthRevoked", "Breaker", "Forbidden", "Limiter", "Locked", "QuotaExhausted", "RateLimited",
+    "Refused", "RemoteConflict", "RemoteError", "RemoteInvalid", "RemoteNotFound", "Retry", "StaticAuth", "Transient",
+    "Transport", "Unsupported", "basic_auth", "bearer_auth", "by_status", "check_address",
 ]  # fmt: skip

@@ -39,7 +39,8 @@ def check_address(
 ) -> tuple[str, bool]:
     """Return (host, whether what it resolves to has to be looked at), or raise ``InvalidInput`` saying what is wrong.
 
-    ``hosts`` are the vendor's own; an address written out, or a loopback name, is for simulators and is let through as such.
+    ``hosts`` are the vendor's own, those that begin with a dot with all that stands below; an address
+    written out, or a loopback name, is for simulators and is let through as such.
 
     >>> check_address("https://api.vendor.example/v1", hosts=["api.vendor.example"])
     ('api.vendor.example', True)
@@ -63,7 +64,7 @@ def check_address(
         inside = False
     if inside and not allow_private:
         raise InvalidInput(f"{host} is an address inside a network.", hint="Allow private addresses for this connection.")
-    if hosts and host not in hosts:
+    if hosts and not any(host == known or (known.startswith(".") and host.endswith(known)) for known in hosts):
         raise InvalidInput(f"{host} is not a host of this API.", hint=f"It is one of {', '.join(sorted(hosts))}.")
     return host, not allow_private
 

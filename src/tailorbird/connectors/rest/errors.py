@@ -10,6 +10,8 @@ RemoteError                 the root: the vendor answered something else than wa
 ├── RateLimited             too many requests; ``retry_after``
 ├── QuotaExhausted          the day's (or the plan's) allowance is used up; ``retry_after`` until the reset where known
 ├── Locked                  the record is being changed by somebody else
+├── Unsupported             this connector cannot do that; its capabilities say so
+├── Refused                 a webhook is not the vendor's, too old, or was seen before
 └── Transient               unreachable, timed out, 5xx; ``sent`` tells whether the request may have taken effect
 
 Messages hold the vendor's name, the status and its error code: never a body, an address with a query, or a header.
@@ -105,6 +107,20 @@ class Locked(RemoteError):
 
     code = "remote_locked"
     status = 503
+
+
+class Unsupported(RemoteError):
+    """This connector cannot do that, as its capabilities say."""
+
+    code = "remote_unsupported"
+    status = 422
+
+
+class Refused(RemoteError):
+    """A webhook is not the vendor's own, is too old, or cannot be checked."""
+
+    code = "webhook_refused"
+    status = 401
 
 
 class Transient(RemoteError):

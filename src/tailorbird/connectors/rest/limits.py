@@ -11,7 +11,7 @@ from tailorbird.core.context import DAY, HOUR, MINUTE, SECOND, Clock
 
 __all__ = ["LENGTHS", "Limiter"]
 
-LENGTHS: Final[Mapping[str, int]] = {"second": SECOND, "minute": MINUTE, "hour": HOUR, "day": DAY}
+LENGTHS: Final[Mapping[str, int]] = {"second": SECOND, "ten_seconds": 10 * SECOND, "minute": MINUTE, "hour": HOUR, "day": DAY}
 """The windows a limit may be given for, in ms."""
 
 _PARTS: Final = 100

@@ -6,17 +6,19 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import msgspec
 
 from tailorbird.connectors.base import retry_after
 from tailorbird.connectors.rest.address import Resolve, check_address, check_resolved, resolve
+from tailorbird.connectors.rest.auth import Auth
 from tailorbird.connectors.rest.breaker import Breaker
-from tailorbird.connectors.rest.errors import RateLimited, RemoteError, Transient, by_status
+from tailorbird.connectors.rest.errors import AuthExpired, RateLimited, RemoteError, Transient, by_status
 from tailorbird.connectors.rest.limits import Limiter
 from tailorbird.core.context import SECOND, Clock, SystemClock
 from tailorbird.core.event import Json
@@ -50,6 +52,21 @@ class Answer:
         return f"Answer(status={self.status}, {len(self.body)} bytes)"
 
 
+_Params = Mapping[str, str] | Sequence[tuple[str, str]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One request as it is sent, however often."""
+
+    method: str
+    path: str
+    params: _Params
+    content: bytes | None
+    kind: str
+    headers: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often to try, and how long to wait in between: ``first`` ms, doubling up to ``most``, give or take a half.
@@ -76,14 +93,15 @@ class Transport:
 
     ``url`` is the base; only its host is called: https unless it is loopback (or ``allow_http``), no address inside a
     network (unless ``allow_private``), among ``hosts`` if given. Redirects are followed for GET within the host only.
-    ``headers`` are asked for before each request, so that a token can be renewed; they are never shown. ``refuse`` maps an
+    ``headers`` are asked for before each request; they are never shown. ``auth`` gives headers, too, and is asked to renew them
+    once after a 401; where it knows an address that came with the token, that one is called. ``refuse`` maps an
     answer to an error, or to None where it is good; by default every status below 300 is. ``observe`` is shown every answer.
     Clock, sleep (seconds) and chance ([0, 1)) are arguments.
     """
 
     def __init__(
         self, vendor: str, url: str, *,
-        headers: Callable[[], Mapping[str, str]] = dict,
+        headers: Callable[[], Mapping[str, str]] = dict, auth: Auth | None = None,
         hosts: Collection[str] = (), allow_http: bool = False, allow_private: bool = False,
         timeout: float = 15.0, max_answer: int = MAX_ANSWER,
         retry: Retry | None = None, limiter: Limiter | None = None, breaker: Breaker | None = None,
@@ -93,9 +111,12 @@ class Transport:
         look_up: Resolve = resolve, transport: httpx2.BaseTransport | None = None,
     ) -> None:  # fmt: skip
         self.vendor = vendor
-        self.host, self._look = check_address(url, hosts=hosts, allow_http=allow_http, allow_private=allow_private)
+        self._checked = partial(check_address, hosts=hosts, allow_http=allow_http, allow_private=allow_private)
+        self.host, self._look = self._checked(url)
         self._url = url.rstrip("/")
+        self._bases: dict[str, tuple[str, bool]] = {}
         self._headers = headers
+        self._auth = auth
         self._timeout = timeout
         self._max_answer = max_answer
         self._retry = retry or Retry()
@@ -116,22 +137,32 @@ class Transport:
         return f"Transport({self.vendor!r}, host={self.host!r})"
 
     def request(
-        self, method: str, path: str, *, params: Mapping[str, str] | None = None, json: Json = None, safe: bool | None = None
-    ) -> Answer:
+        self, method: str, path: str, *, params: Mapping[str, str] | Sequence[tuple[str, str]] | None = None, json: Json = None,
+        form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None, safe: bool | None = None,
+    ) -> Answer:  # fmt: skip
         """Send a request and return the answer; raise a ``RemoteError``.
 
+        ``path`` is below the base, or a whole address below it (a link of an earlier answer). ``json`` or ``form`` is the body.
         ``safe``: whether it may be sent again when it may have taken effect the first time; by default for GET only. What
         certainly took no effect (no connection, 429, 503) is always tried again, as long as patience lasts.
         """
+        asked = _Asked(method, path, params, *_body(json, form), dict(headers or {}))
         again = method == "GET" if safe is None else safe
         patience = self._retry.patience
         failed = 0
+        renewed = False
         while True:
             patience -= self._admit(patience)
+            shown: Mapping[str, str] = {}
             try:
-                answer = self._judged(self._send(method, path, params, json))
+                shown = self._auth.headers() if self._auth is not None else shown
+                answer = self._judged(self._send(asked, shown))
             except RemoteError as error:
                 self._note(error)
+                if isinstance(error, AuthExpired) and self._auth is not None and not renewed:
+                    renewed = True
+                    if self._auth.renew(shown):
+                        continue
                 failed += 1
                 wait = error.retry_after or self._retry.delay(failed, self._chance())
                 if not _worth(error, safe=again) or failed >= self._retry.tries or wait > patience:
@@ -186,17 +217,15 @@ class Transport:
             raise error
         return answer
 
-    def _send(self, method: str, path: str, params: Mapping[str, str] | None, json: Json) -> Answer:
+    def _send(self, asked: _Asked, shown: Mapping[str, str]) -> Answer:
         import httpx2
 
-        url = f"{self._url}/{path.lstrip('/')}"
-        content = None if json is None else msgspec.json.encode(json)
-        headers = {"accept": "application/json", **self._headers()}
-        if content is not None:
-            headers["content-type"] = "application/json"
+        method, params, content = asked.method, asked.params, asked.content
+        headers = {"accept": "application/json", **self._headers(), **shown, **asked.headers}
+        if asked.kind:
+            headers.setdefault("content-type", asked.kind)
         try:
-            if self._look:
-                check_resolved(self.host, self._look_up)
+            url = self._address(asked.path)
             for _ in range(_HOPS):
                 answer = self._once(method, url, params, content, headers)
                 if not 300 <= answer.status < 400 or answer.status == 304:
@@ -212,9 +241,25 @@ class Transport:
             raise Transient(f"{self.vendor}: the connection broke ({type(error).__name__})", sent=True) from None
         raise RemoteError(f"{self.vendor} redirects in a circle")
 
-    def _once(
-        self, method: str, url: str, params: Mapping[str, str] | None, content: bytes | None, headers: Mapping[str, str]
-    ) -> Answer:
+    def _address(self, path: str) -> str:
+        """Return the whole address of a path; raise ``InvalidInput`` for one that is not below the base or leads inside."""
+        told = self._auth.base_url() if self._auth is not None else None
+        base, host, look = self._url, self.host, self._look
+        if told is not None:
+            base = told.rstrip("/")
+            if base not in self._bases:
+                self._bases = {base: self._checked(base)}
+            host, look = self._bases[base]
+        if look:
+            check_resolved(host, self._look_up)
+        if "://" not in path:
+            return f"{base}/{path.lstrip('/')}"
+        one, other = urlsplit(base), urlsplit(path)
+        if (one.scheme, one.netloc) != (other.scheme, other.netloc):
+            raise InvalidInput("a link of an answer leads to another host, which is not followed.")
+        return path
+
+    def _once(self, method: str, url: str, params: _Params, content: bytes | None, headers: Mapping[str, str]) -> Answer:
         deadline = time.monotonic() + self._timeout
         with self._client().stream(method, url, params=params, content=content, headers=dict(headers)) as response:
             parts, size = [], 0
@@ -247,6 +292,13 @@ class Transport:
                     limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
                 )  # fmt: skip
             return self._opened
+
+
+def _body(json: Json, form: Mapping[str, str] | None) -> tuple[bytes | None, str]:
+    """Return the body and its type."""
+    if form is not None:
+        return urlencode(form).encode(), "application/x-www-form-urlencoded"
+    return (None, "") if json is None else (msgspec.json.encode(json), "application/json")
 
 
 def _worth(error: RemoteError, *, safe: bool) -> bool:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 __all__ = [
-    "OF_MERGES", "UPGRADES", "VERSION", "api_key", "definition", "event", "flow", "identifier", "membership", "merge", "meta",
-    "metadata", "outbox", "profile", "record", "reply", "timer",
+    "OF_MERGES", "UPGRADES", "VERSION", "api_key", "connection", "crm_link", "definition", "event", "flow", "identifier", "membership",
+    "merge", "meta", "metadata", "outbox", "profile", "record", "reply", "secret", "timer",
 ]  # fmt: skip
 
 VERSION: Final = 2
@@ -251,4 +251,46 @@ reply = Table(
     Column("reply", _json),
     Column("at", BigInteger, nullable=False),
     Index("reply_at", "at"),
+)
+
+connection = Table(
+    "connection",
+    metadata,
+    Column("name", _text, primary_key=True),
+    Column("provider", _text, nullable=False),
+    Column("settings", _json, nullable=False),
+    Column("status", _text, nullable=False),
+    Column("cursors", _json, nullable=False),
+    Column("error", Text),
+    Column("resumes_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+)
+
+# Which record of a CRM stands for which profile, and what either side last said.
+crm_link = Table(
+    "crm_link",
+    metadata,
+    Column("connection", _text, nullable=False),
+    Column("record", _text, nullable=False),
+    Column("profile", BigInteger, nullable=False),
+    Column("object", _text, nullable=False),
+    Column("seen", _json, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("pushed", _json, nullable=False),
+    Column("pushed_at", BigInteger, nullable=False),
+    Column("gone_at", BigInteger),
+    PrimaryKeyConstraint("connection", "record"),
+    Index("crm_link_profile", "profile"),
+    sqlite_with_rowid=False,
+)
+
+# Sealed credentials: nobody reads them without the key, which is never here. ``version`` grows with each change.
+secret = Table(
+    "secret",
+    metadata,
+    Column("name", _text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
 )

@@ -16,6 +16,7 @@ from tailorbird.core.event import SEGMENT_ENTERED, SEGMENT_EXITED, Json
 from tailorbird.ports import Batch, Lease, RecordRow, Unit
 from tailorbird.storage.sql import rows, schema
 from tailorbird.storage.sql.bulk import Bulk
+from tailorbird.storage.sql.connections import CrmTables
 from tailorbird.storage.sql.database import Database
 from tailorbird.storage.sql.leases import Leases
 from tailorbird.storage.sql.records import RecordReading
@@ -47,12 +48,18 @@ class SqlStore(RecordReading):
         self.listeners: list[Callable[[Sequence[int]], None]] = []
         self._batch: Batch | None = None
         self._leases = Leases(self._database)
+        self._crm = CrmTables(self._database)
         self._untold: list[int] | None = None  # while alone: whose events changed owner
 
     @property
     def database(self) -> Database:
         """The connections; for what evaluates set-based on the same database."""
         return self._database
+
+    @property
+    def crm(self) -> CrmTables:
+        """Connections to CRMs, their links and credentials."""
+        return self._crm
 
     @property
     def postgres(self) -> bool:
