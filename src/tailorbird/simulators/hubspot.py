@@ -32,7 +32,7 @@ class HubspotSimulator(Simulator):
     ``people`` is how many there are to begin with, ``lag`` for how many seconds searches see things as they were. ``limits`` are
     requests per ``ten_seconds`` and ``day``, and searches per second as ``search``. ``drops`` names properties that are taken and not
     kept. ``hook_url`` is called, signed with ``secret``, when contacts change; ``signed`` returns such a call. ``refreshes`` counts
-    renewals of tokens, which last ``lasting`` s.
+    renewals of tokens, which last ``lasting`` s, and ``refused`` the requests that were over a limit.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class HubspotSimulator(Simulator):
         self.portal = portal
         self.drops: set[str] = set()
         self.refreshes = 0
+        self.refused = 0
         self.objects = HubspotObjects(now=self.now, people=people, seed=self.seed, changed=self._changed)
         self.lag = lag
         self.lists: dict[str, dict[str, Any]] = {}
@@ -176,6 +177,7 @@ class HubspotSimulator(Simulator):
             elif name == "day" and not searching:
                 headers |= {"x-hubspot-ratelimit-daily": str(limit), "x-hubspot-ratelimit-daily-remaining": left}
             if used > limit:
+                self.refused += 1
                 return headers, over_limit(policy)
         return headers, None
 

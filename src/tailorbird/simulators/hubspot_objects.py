@@ -245,11 +245,13 @@ class HubspotObjects:
         own = self._meant(kind, one, verb)
         if own is not None:
             self._judge(kind, one, own)
-            return {**self._kept(kind, own, one, drops), **({"new": False} if verb == "upsert" else {})}
+            return (
+                _upserted(self._kept(kind, own, one, drops), new=False) if verb == "upsert" else self._kept(kind, own, one, drops)
+            )
         body = one
         if verb == "upsert" and one.get("idProperty"):
             body = {**one, "properties": {one["idProperty"]: str(one["id"]), **one["properties"]}}
-        return {**self._made(body, kind, drops), **({"new": True} if verb == "upsert" else {})}
+        return _upserted(self._made(body, kind, drops), new=True) if verb == "upsert" else self._made(body, kind, drops)
 
     def _search(self, body: Any, kind: str) -> Reply:
         groups = [group["filters"] for group in body.get("filterGroups") or []]
@@ -274,6 +276,12 @@ class HubspotObjects:
         if start + limit < total:
             told["paging"] = {"next": {"after": str(start + limit)}}
         return Reply(200, told)
+
+
+def _upserted(told: dict[str, Any], *, new: bool) -> dict[str, Any]:
+    """Return what an upsert answers of an object, whose schema knows no empty properties."""
+    values = {name: value for name, value in told["properties"].items() if value is not None}
+    return {**told, "properties": values, "new": new}
 
 
 def _fits(groups: list[Any], words: list[str], properties: Mapping[str, str | None]) -> bool:

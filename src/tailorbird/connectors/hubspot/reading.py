@@ -196,15 +196,15 @@ def _holds(filters: Filters, record: Record) -> bool:
 
 def _equal(held: Json, wanted: Json) -> bool:
     if held is None or wanted is None:
-        return held in (None, "") and wanted in (None, "")
+        return not held and not wanted
     if isinstance(wanted, bool):
         return held == ("true" if wanted else "false")
     if isinstance(wanted, int | float):
         try:
-            return float(str(held)) == wanted
+            return float(str(held)) == float(wanted)
         except ValueError:
             return False
-    return held == wanted
+    return str(held) == wanted if isinstance(wanted, str) else bool(held == wanted)
 
 
 def _parts(held: Json) -> list[str]:

@@ -99,12 +99,12 @@ class Writing:
         kept = {_named(one, verb): one for one in told.get("results") or ()}
         for place, target, row, sent in batch:
             one = kept.get(target.casefold())
-            error = errors.get(str(place)) or errors.get("")
+            said = errors.get(str(place)) or errors.get("")
             if one is not None:
                 results[place] = self._done(row, sent, one, created=bool(one.get("new")))
             else:
                 lost = Transient("HubSpot did not say what became of the row", sent=True)
-                results[place] = _failed(row, error or lost)
+                results[place] = _failed(row, said or lost)
 
     def _sent(self, row: Row, *, merge: bool) -> dict[str, str]:
         sent, unknown = self._words.properties(row.values, merge=merge)
