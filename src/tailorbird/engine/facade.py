@@ -91,7 +91,8 @@ class Engine:
         self.loop.effects.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
         self._guarded: tuple[object, Gate] | None = None
         self._importing = Lock()
-        self.connections = Connections(store, open_vault(store.crm, self.clock), self.clock, given=crm)
+        vault = open_vault(store.crm, self.clock, url=self.settings.secrets_url)
+        self.connections = Connections(store, vault, self.clock, given=crm)
         self.parts = Parts(
             store, self.loop, self.deliverer, self.connectors, self.clock, self.settings, Work(store), self.connections
         )
