@@ -38,7 +38,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     ``objects`` are the kinds of object that stand for people, the default first. ``activities`` maps our kinds to what they become
     there. ``idempotent``: the vendor itself drops a second write with the same key; else we find the first by its marker.
-    ``consent`` lists channels whose opt-out can be written. ``segments`` says what a segment becomes there, None where it cannot.
+    ``unique_email``: a second record with an address that another has is refused. ``consent`` lists channels whose opt-out can be
+    written. ``segments`` says what a segment becomes there, None where it cannot.
     """
 
     provider: str
@@ -49,6 +50,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     changes: bool = True
     deletions: bool = False
     upsert_many: bool = True
+    unique_email: bool = False
     lists: bool = False  # update(lists="merge") adds to lists in place of replacing them
     activities: Mapping[str, str] = {}
     consent: tuple[str, ...] = ()
