@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tailorbird.connectors.memory import MemoryConnector
+from tailorbird.connectors.memory import MemoryCrm
 from tailorbird.connectors.providers import Provider
 from tailorbird.connectors.rest import Auth, Retry, StaticAuth, Transport
 from tailorbird.connectors.rest.oauth import OAuthFacts
@@ -20,11 +20,11 @@ FACTS = OAuthFacts(
 )  # fmt: skip
 
 
-class AcmeConnector(MemoryConnector):
+class AcmeConnector(MemoryCrm):
     """Keeps records in memory, and asks the vendor who it is."""
 
     def __init__(self, name: str, url: str, auth: Auth, clock: Clock) -> None:
-        super().__init__(name)
+        super().__init__(name, clock=clock)
         self.closed = False
         self._transport = Transport("Acme", url, auth=auth, clock=clock, retry=Retry(tries=1))
 

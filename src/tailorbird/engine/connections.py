@@ -283,5 +283,6 @@ def _digest(row: Connection, values: Mapping[str, str]) -> str:
 def _nobody(name: str, chosen: Provider | None = None) -> NotFound:
     kind = f"{chosen.name} --name {name}" if chosen is not None and chosen.name != name else name
     return NotFound(
-        "No CRM credentials found for user", hint=f"Run `tailorbird connect {kind:.60}`; see `tailorbird connections`."
+        "No CRM credentials found for user",
+        hint=f"run `tailorbird connect {kind:.60}`; `tailorbird connections` shows what there is.",
     )
