@@ -15,6 +15,7 @@ from tailorbird.cli import (
     agents,
     authoring,
     changing,
+    connecting,
     contacts,
     content,
     directory,
@@ -64,6 +65,7 @@ def version(context: typer.Context) -> None:
 
 for module in (
     authoring, intake, reading, segments, changing, contacts, directory, enriching, content, narrative, agents, serving, simulating,
+    connecting,
 ):  # fmt: skip
     module.add_to(app)
 
