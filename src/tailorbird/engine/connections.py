@@ -25,8 +25,8 @@ from tailorbird.storage.secrets import Vault
 
 __all__ = ["Connections", "Given"]
 
-Given = CrmConnector | Callable[[], CrmConnector]
-"""A connector that is brought along in place of one that is opened with credentials, or what makes it."""
+Given = CrmConnector | Callable[[], CrmConnector] | Provider
+"""A connector that is brought along in place of one that is opened with credentials, or what makes it; or a kind of CRM of one's own."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,59}")
 _FRESH: Final = 5.0
@@ -43,22 +43,20 @@ class Connections:
     """The connections of one engine. All verbs may be called from any thread.
 
     ``open`` is what everybody else needs: it returns the connector of a connection, the same one each time. ``given`` are
-    connectors that need no credentials, by the name of their connection; tests bring those in memory. ``provider`` finds providers.
+    connectors that need no credentials, by the name of their connection (tests bring those in memory), and providers of one's own,
+    by the name that they are connected by.
     """
 
-    def __init__(
-        self, store: Store, vault: Vault, clock: Clock, *, given: Mapping[str, Given] | None = None,
-        provider: Callable[[str], Provider] = provider,
-    ) -> None:  # fmt: skip
+    def __init__(self, store: Store, vault: Vault, clock: Clock, *, given: Mapping[str, Given] | None = None) -> None:
         self._store = store
-        self._provider = provider
-        self._authorising = Authorising(store, vault, clock)
         self._vault = vault
         self._clock = clock
+        self._authorising = Authorising(store, vault, clock)
         self._opened: dict[str, _Open] = {}
         self._retired: list[CrmConnector] = []
         self._lock = RLock()
-        self._given = {name: _made(one) for name, one in (given or {}).items()}
+        self._own = {name: one for name, one in (given or {}).items() if isinstance(one, Provider)}
+        self._given = {name: _made(one) for name, one in (given or {}).items() if not isinstance(one, Provider)}
         for name, connector in self._given.items():
             if store.crm.connection(name) is None:
                 now = clock.now()
@@ -227,6 +225,9 @@ class Connections:
 
     # ---- inside
 
+    def _provider(self, name: str) -> Provider:
+        return self._own.get(name) or provider(name)
+
     def _open(self, name: str) -> CrmConnector:
         row = self._store.crm.connection(name)
         if row is None:
@@ -260,7 +261,7 @@ class Connections:
             self._retired.append(found.connector)
 
 
-def _made(given: Given) -> CrmConnector:
+def _made(given: CrmConnector | Callable[[], CrmConnector]) -> CrmConnector:
     return given() if callable(given) else given
 
 

@@ -114,7 +114,8 @@ class Engine:
     ) -> Self:  # fmt: skip
         """Open the database at a URL or path (by default the one in the settings, ``tailorbird.db`` here).
 
-        ``crm`` brings connectors along as connections, by name, that need no credentials: for tests, and for CRMs of one's own.
+        ``crm`` brings connectors along as connections, by name, that need no credentials: for tests, and for CRMs of one's own;
+        and providers, to which connections can then be made.
         """
         chosen = settings or Settings()
         store = open_store(url or chosen.database_url)
