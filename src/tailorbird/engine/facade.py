@@ -21,6 +21,7 @@ from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
 from tailorbird.engine import asking, authoring, importing, people, resuming, simulate, staging
+from tailorbird.engine.connections import Connections, Given
 from tailorbird.engine.contacts import Contacts
 from tailorbird.engine.content import Content
 from tailorbird.engine.credits import Credits
@@ -53,6 +54,7 @@ from tailorbird.segments.overlap import Overlap, overlap
 from tailorbird.segments.preview import Preview
 from tailorbird.settings import Settings
 from tailorbird.storage import open_store
+from tailorbird.storage.secrets import open_vault
 
 if TYPE_CHECKING:
     from tailorbird.engine.directory import Directory
@@ -74,6 +76,7 @@ class Engine:
     def __init__(
         self, store: Store, *, clock: Clock | None = None, settings: Settings | None = None,
         connectors: Mapping[str, Connector] | None = None, adapters: Iterable[CrmAdapter] = (),
+        crm: Mapping[str, Given] | None = None,
     ) -> None:  # fmt: skip
         self.store = store
         self.clock: Clock = clock or SystemClock()
@@ -88,7 +91,10 @@ class Engine:
         self.loop.effects.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
         self._guarded: tuple[object, Gate] | None = None
         self._importing = Lock()
-        self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings, Work(store))
+        self.connections = Connections(store, open_vault(store.crm, self.clock), self.clock, given=crm)
+        self.parts = Parts(
+            store, self.loop, self.deliverer, self.connectors, self.clock, self.settings, Work(store), self.connections
+        )
         self._reader = Reader(self.parts)
         self.enrichment = Enriching(self.parts, credits)
         self.content = Content(self.parts)
@@ -103,12 +109,16 @@ class Engine:
     def open(
         cls, url: str | None = None, *, clock: Clock | None = None, settings: Settings | None = None,
         connectors: Mapping[str, Connector] | None = None, adapters: Iterable[CrmAdapter] = (),
+        crm: Mapping[str, Given] | None = None,
     ) -> Self:  # fmt: skip
-        """Open the database at a URL or path (by default the one in the settings, ``tailorbird.db`` here)."""
+        """Open the database at a URL or path (by default the one in the settings, ``tailorbird.db`` here).
+
+        ``crm`` brings connectors along as connections, by name, that need no credentials: for tests, and for CRMs of one's own.
+        """
         chosen = settings or Settings()
         store = open_store(url or chosen.database_url)
         try:
-            return cls(store, clock=clock, settings=chosen, connectors=connectors, adapters=adapters)
+            return cls(store, clock=clock, settings=chosen, connectors=connectors, adapters=adapters, crm=crm)
         except BaseException:
             store.close()
             raise
@@ -122,6 +132,7 @@ class Engine:
             self.narrating.close()
         for connector in self.connectors.values():
             connector.close()
+        self.connections.close()
         self.store.close()
 
     def __enter__(self) -> Self:
