@@ -25,11 +25,14 @@ from tailorbird.engine.connections import Connections, Given
 from tailorbird.engine.contacts import Contacts
 from tailorbird.engine.content import Content
 from tailorbird.engine.credits import Credits
+from tailorbird.engine.crm import Crm
+from tailorbird.engine.crm_fetching import Fetching
 from tailorbird.engine.enriching import Enriching, open_providers
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.reader import Reader
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
 from tailorbird.engine.service import Personalizer
+from tailorbird.engine.syncing import FETCHER, Syncing
 from tailorbird.engine.views import (
     Answer,
     FeatureView,
@@ -100,6 +103,9 @@ class Engine:
         self.enrichment = Enriching(self.parts, credits)
         self.content = Content(self.parts)
         self.contacts = Contacts(self.parts)
+        self.sync = Syncing(self.parts)
+        self.crm = Crm(self.parts, self.sync)
+        self.connectors.setdefault(FETCHER, Fetching(self.sync, self.connections))
         self.service = Personalizer(self.parts, adapters, model=self._model)
         resuming.resume(self.parts)
         staging.resume(self.parts)
