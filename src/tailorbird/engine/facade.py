@@ -23,6 +23,7 @@ from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
 from tailorbird.engine import asking, authoring, importing, people, resuming, simulate, staging
 from tailorbird.engine.activities import Activities, ConnectionState
+from tailorbird.engine.clients import Clients
 from tailorbird.engine.connections import Connections, Given
 from tailorbird.engine.contacts import Contacts
 from tailorbird.engine.content import Content
@@ -104,6 +105,7 @@ class Engine:
         self.enrichment = Enriching(self.parts, credits)
         self.content = Content(self.parts)
         self.activities = Activities(self.parts)
+        self.clients = Clients(self.parts, self.content, self.activities)
         self.contacts = Contacts(self.parts)
         self.service = Personalizer(self.parts, adapters, model=self._model)
         resuming.resume(self.parts)
