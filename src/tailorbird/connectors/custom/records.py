@@ -56,13 +56,12 @@ def values_of(spec: Spec, values: Mapping[str, Json]) -> tuple[dict[str, Json], 
         if place is not None:
             put(made, place.path, None if value is None else transformed(value, place.transforms))
         elif (rest := spec.writing.get("*")) is not None and name not in NEUTRAL:
-            value = None if value is None else transformed(value, rest.transforms)
             prefix = rest.path.removesuffix("{name}").rstrip(".")
             target = made
             for step in prefix.split(".") if prefix else ():
                 inner = target.setdefault(step, {})
                 target = inner if isinstance(inner, dict) else {}
-            target[name] = value  # a name with dots in it is one name
+            target[name] = None if value is None else transformed(value, rest.transforms)  # a name with dots in it is one name
         else:
             nowhere.append(name)
     return made, tuple(sorted(nowhere))
