@@ -44,7 +44,8 @@ class Connections:
 
     ``open`` is what everybody else needs: it returns the connector of a connection, the same one each time. ``given`` are
     connectors that need no credentials, by the name of their connection (tests bring those in memory), and providers of one's own,
-    by the name that they are connected by.
+    by the name that they are connected by. ``when_unauthorised`` is called with a connection that becomes unauthorised, once until
+    it is mended.
     """
 
     def __init__(self, store: Store, vault: Vault, clock: Clock, *, given: Mapping[str, Given] | None = None) -> None:
@@ -55,6 +56,7 @@ class Connections:
         self._opened: dict[str, _Open] = {}
         self._retired: list[CrmConnector] = []
         self._lock = RLock()
+        self.when_unauthorised: Callable[[Connection], None] | None = None
         self._own = {name: one for name, one in (given or {}).items() if isinstance(one, Provider)}
         self._given = {name: _made(one) for name, one in (given or {}).items() if not isinstance(one, Provider)}
         for name, connector in self._given.items():
@@ -125,7 +127,7 @@ class Connections:
         before, kept = self._store.crm.connection(name), self._vault.read(name)
         self.add(provider_name, name, secret=secret, settings=settings)
         try:
-            return self.test(name)
+            return self.open(name).test()  # what is refused now is told to who connects, and to nobody else
         except BaseException:
             with self._lock:
                 if before is None:
@@ -188,13 +190,17 @@ class Connections:
 
     def mark(self, name: str, status: ConnectionStatus, *, error: str | None = None, resumes_at: int | None = None) -> Connection:
         """Set how a connection does; return it."""
-        found = self.get(name)
-        if (found.status, found.error, found.resumes_at) == (status, error, resumes_at):
-            return found
-        changed = msgspec.structs.replace(
-            found, status=str(status), error=error, resumes_at=resumes_at, changed_at=self._clock.now()
-        )
-        self._store.crm.put_connection(changed)
+        with self._lock:
+            found = self.get(name)
+            if (found.status, found.error, found.resumes_at) == (status, error, resumes_at):
+                return found
+            changed = msgspec.structs.replace(
+                found, status=str(status), error=error, resumes_at=resumes_at, changed_at=self._clock.now()
+            )
+            self._store.crm.put_connection(changed)
+        lost = status == ConnectionStatus.UNAUTHORISED and found.status != ConnectionStatus.UNAUTHORISED
+        if lost and self.when_unauthorised is not None:  # outside the lock: it writes through the loop, which has one of its own
+            self.when_unauthorised(changed)
         return changed
 
     def pause(self, name: str) -> Connection:
