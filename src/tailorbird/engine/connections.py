@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from threading import RLock
 from typing import Final, NamedTuple
@@ -19,7 +20,7 @@ from tailorbird.core.context import Clock
 from tailorbird.core.event import Json
 from tailorbird.crm.port import CrmConnector, Identity
 from tailorbird.engine.authorising import Authorising, AuthorizePage
-from tailorbird.errors import InvalidInput, NotFound
+from tailorbird.errors import InvalidInput, NotFound, Unavailable
 from tailorbird.ports import Store
 from tailorbird.storage.secrets import Vault
 
@@ -124,7 +125,9 @@ class Connections:
     ) -> Identity:  # fmt: skip
         """Add a connection and try it; where the CRM refuses, all is as it was before, and its error is raised."""
         name = _checked(name or self._provider(provider_name).name)
-        before, kept = self._store.crm.connection(name), self._vault.read(name)
+        before, kept = self._store.crm.connection(name), None
+        with suppress(Unavailable):  # what cannot be opened any more is mended by connecting anew
+            kept = self._vault.read(name)
         self.add(provider_name, name, secret=secret, settings=settings)
         try:
             return self.open(name).test()  # what is refused now is told to who connects, and to nobody else
