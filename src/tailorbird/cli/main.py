@@ -17,6 +17,7 @@ from tailorbird.cli import (
     changing,
     contacts,
     content,
+    crm,
     directory,
     enriching,
     intake,
@@ -63,7 +64,7 @@ def version(context: typer.Context) -> None:
 
 
 for module in (
-    authoring, intake, reading, segments, changing, contacts, directory, enriching, content, narrative, agents, serving, simulating,
+    authoring, intake, reading, segments, changing, contacts, directory, enriching, crm, content, narrative, agents, serving, simulating,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -25,6 +25,9 @@ from tailorbird.engine.crm_taking import CONFLICT_RESOLVED, Taken, mapping_of, r
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile
 from tailorbird.errors import InvalidInput
+from tailorbird.expr.check import resolve
+from tailorbird.expr.parse import parse
+from tailorbird.expr.types import Type
 
 __all__ = ["FETCH", "FETCHER", "Segmented", "Syncing"]
 
@@ -35,10 +38,12 @@ FETCHER: Final = "crm-records"
 
 _PEOPLE: Final = "people"
 _SUBSCRIPTIONS: Final = "subscriptions"
+_ADDRESS: Final = "webhook_url"
 _SEGMENT: Final = "segment:"
 _PAGE: Final = 1_000
 
 Progress = Callable[[int, int | None], None]
+_Person = tuple[Profile, list[Link]]
 
 
 class Segmented(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +131,7 @@ class Syncing:
         mapping = self.mapping(connection)
         pushed = Pushed(dry_run=dry_run)
         for people in self._people(connection, refs, create=create):
-            jobs = plan(self._parts, connection, connector, mapping, people, create=create)
+            jobs = plan(self._parts, connector, mapping, people, connection=connection, create=create)
             if dry_run:
                 pushed.rows += [job.planned for job in jobs]
                 continue
@@ -138,9 +143,11 @@ class Syncing:
 
     def conflicts(self, connection: str | None = None, *, limit: int = 50) -> list[Event]:
         """Return the latest conflicts, of a connection or of all, newest first: what each side said, and who won."""
-        condition = f"did({CONFLICT_RESOLVED})" if connection is None else f'did({CONFLICT_RESOLVED} where connection = "{connection}")'
+        condition = (
+            f"did({CONFLICT_RESOLVED})" if connection is None else f'did({CONFLICT_RESOLVED} where connection = "{connection}")'
+        )
         store = self._parts.store
-        keys = store.batch().members(_condition(self._parts, condition), self._parts.now())
+        keys = store.batch().members(resolve(parse(condition), self._parts.catalog.schema, expect=Type.BOOL), self._parts.now())
         found: list[Event] = []
         for start in range(0, len(keys), _PAGE):
             for events in store.history(keys[start : start + _PAGE], [CONFLICT_RESOLVED]).values():
@@ -161,6 +168,8 @@ class Syncing:
             members = self._parts.store.memberships(sorted({owner.key for owner in owners.values()}))
             inside = {key for key, found in members.items() if any(item.segment == segment for item in found)}
             for link in links:
+                if link.gone_at is not None:
+                    continue
                 owner = owners.get(link.profile)
                 wanted, there = owner is not None and owner.key in inside, mark in link.pushed
                 if wanted and not there:
@@ -222,7 +231,12 @@ class Syncing:
         with self._noting(connection):
             found = self._parts.connections.open(connection).subscribe(url)
         self._keep(connection, found)
+        self._parts.store.crm.put_cursor(connection, _ADDRESS, url, now=self._parts.now())
         return found
+
+    def webhook_url(self, connection: str) -> str | None:
+        """Return the address that the CRM was told to call, over which some of them sign; None where it was told by hand."""
+        return self._parts.connections.get(connection).cursors.get(_ADDRESS)
 
     def subscriptions(self, connection: str) -> list[Subscribed]:
         """Return what is subscribed to."""
@@ -270,36 +284,40 @@ class Syncing:
         if connections.get(connection).status in (ConnectionStatus.UNREACHABLE, ConnectionStatus.LIMITED):
             connections.mark(connection, ConnectionStatus.CONNECTED)
 
-    def _people(self, connection: str, refs: Iterable[str] | None, *, create: bool) -> Iterator[list[Profile]]:
+    def _people(self, connection: str, refs: Iterable[str] | None, *, create: bool) -> Iterator[list[_Person]]:
+        """Yield people with their records at the connection, deleted ones among them, some at a time."""
         store = self._parts.store
         if refs is not None:
             people = {p.key: p for p in (find_profile(store, ref, region=self._parts.region) for ref in refs)}
             chosen = list(people.values())
-            yield from (chosen[start : start + _PAGE] for start in range(0, len(chosen), _PAGE))
-            return
-        if create:
-            after = 0
-            while page := store.page_profiles(after=after, limit=_PAGE, kind="person"):
-                after = page[-1].key
-                yield [profile for profile in page if profile.merged_into is None]
+            for start in range(0, len(chosen), _PAGE):
+                yield [(profile, self._records(connection, profile)) for profile in chosen[start : start + _PAGE]]
             return
         seen: set[int] = set()
         for links in self._links(connection):
-            owners = {owner.key: owner for owner in roots(store, {link.profile for link in links}).values()}
-            yield [owner for key, owner in owners.items() if key not in seen]
-            seen |= owners.keys()
+            owners = roots(store, {link.profile for link in links})
+            found: dict[int, _Person] = {}
+            for link in links:
+                if (owner := owners.get(link.profile)) is not None:
+                    found.setdefault(owner.key, (owner, []))[1].append(link)
+            yield list(found.values())
+            seen |= found.keys()
+        after = 0
+        while create and (page := store.page_profiles(after=after, limit=_PAGE, kind="person")):
+            after = page[-1].key
+            yield [(profile, []) for profile in page if profile.merged_into is None and profile.key not in seen]
+
+    def _records(self, connection: str, profile: Profile) -> list[Link]:
+        """Return the links of a person, also those of people who became part of them."""
+        store = self._parts.store
+        kind = f"crm:{connection}"
+        names = [row.value for row in store.identifiers(profile.key) if row.kind == kind]
+        linked = {link.record: link for link in store.crm.links_of([profile.key], connection=connection)}
+        return list({**linked, **store.crm.links(connection, names)}.values())
 
     def _links(self, connection: str) -> Iterator[list[Link]]:
-        """Yield the links of records that are there, a page at a time."""
+        """Yield the links of a connection, a page at a time."""
         after = ""
         while page := self._parts.store.crm.page_links(connection, after=after, limit=_PAGE):
             after = page[-1].record
-            yield [link for link in page if link.gone_at is None]
-
-
-def _condition(parts: Parts, text: str):  # type: ignore[no-untyped-def]
-    from tailorbird.expr.check import resolve
-    from tailorbird.expr.parse import parse
-    from tailorbird.expr.types import Type
-
-    return resolve(parse(text), parts.catalog.schema, expect=Type.BOOL)
+            yield page
