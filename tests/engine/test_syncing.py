@@ -400,6 +400,32 @@ def test_subscriptions_that_end_soon_are_renewed(scene: Scene) -> None:
         assert engine.sync.subscriptions("ending") == []
 
 
+def test_a_connection_that_says_how_often_is_pulled_and_pushed_when_it_is_time(scene: Scene) -> None:
+    store = scene.engine.store.crm
+    held = scene.engine.connections.get("memory")
+    record = scene.person(email="ann@example.org")
+    assert scene.sync.run_due() == 0
+    store.put_connection(msgspec.structs.replace(held, settings={"pull_every": "15m", "push": True}))
+    assert scene.sync.run_due() == 1
+    scene.say("email:ann@example.org", city="Paris")
+    assert scene.sync.run_due() == 0
+    scene.clock.move_to(scene.clock.now() + 15 * MINUTE)
+    assert scene.sync.run_due() == 1
+    assert scene.crm.records[record].city == "Paris"
+    scene.crm.down = True
+    scene.clock.move_to(scene.clock.now() + 15 * MINUTE)
+    assert scene.sync.run_due() == 0
+    assert scene.engine.connections.get("memory").status == "unreachable"
+
+
+def test_a_webhook_lets_go_of_what_is_kept_of_a_person(scene: Scene) -> None:
+    record = scene.person(email="ann@example.org", city="Lyon")
+    scene.engine.clients.get_client_data(record)
+    scene.edit(record, city="Nice")
+    scene.sync.receive_webhook("memory", scene.crm.signed(record))
+    assert "Nice" in str(scene.engine.clients.get_client_data(record))
+
+
 def test_the_verbs_of_callers_ask_in_our_words(scene: Scene) -> None:
     fields = [{"field": "email"}, {"field": "city"}, {"field": "status"}, {"field": "svc__c", "attribute": "services"}]
     scene.engine.apply([{"kind": "mapping", "name": "ours", "fields": fields}])
