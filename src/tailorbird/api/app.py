@@ -38,6 +38,7 @@ from tailorbird.api.routes import (
     questions,
     segments,
     service,
+    syncing,
     system,
 )
 from tailorbird.api.security import Keyring
@@ -109,6 +110,7 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
     app.include_router(enrichment.router(engine))
     app.include_router(connections.router(engine))
     app.include_router(keys.router(engine, keyring))
+    app.include_router(syncing.router(engine))
     app.include_router(service.router(engine))
     app.include_router(system.router(engine, metrics, queued, schema))
     _refuse_alike(app, metrics, log)

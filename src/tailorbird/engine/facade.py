@@ -111,7 +111,7 @@ class Engine:
         self.activities = Activities(self.parts)
         self.clients = Clients(self.parts, self.content, self.activities)
         self.contacts = Contacts(self.parts)
-        self.sync = Syncing(self.parts)
+        self.sync = Syncing(self.parts, self.clients.changed)
         self.crm = Crm(self.parts, self.sync)
         self.connectors.setdefault(FETCHER, Fetching(self.sync, self.connections))
         self.service = Personalizer(self.parts, adapters, model=self._model)
