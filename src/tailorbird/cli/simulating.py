@@ -76,9 +76,27 @@ def _serve(context: typer.Context, app: Any, port: int, name: str, path: str) ->
     run(app, port=port, ready=ready)
 
 
+def hubspot(
+    context: typer.Context, port: PORT = 8410, key: KEY = "simulated", latency: LATENCY = "0", seed: SEED = 0,
+    trouble: TROUBLE = 0.0, people: Annotated[int, typer.Option(help="How many contacts there are to begin with.", min=0)] = 500,
+    lag: Annotated[float, typer.Option(help="For how many seconds searches see a contact as it was.", min=0)] = 2.0,
+    per_ten_seconds: Annotated[int, typer.Option(help="Requests in ten seconds.", min=1)] = 100,
+    hook: Annotated[str, typer.Option(help="An address to send signed webhooks to when contacts change.")] = "",
+    secret: Annotated[str, typer.Option(help="The client secret that webhooks are signed with.")] = "simulated-secret",
+) -> None:  # fmt: skip
+    """Answer as HubSpot does, with contacts who do not exist."""
+    from tailorbird.simulators import HubspotSimulator
+
+    app = HubspotSimulator(
+        key=key, latency=read_span(latency), seed=seed, trouble=trouble, people=people, lag=lag, hook_url=hook, secret=secret,
+        limits={"ten_seconds": per_ten_seconds, "search": 5, "day": 250_000},
+    )  # fmt: skip
+    _serve(context, app, port, "TAILORBIRD_HUBSPOT", "")
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     group = typer.Typer(help="Simulators of vendors, for trying things out without an account.", no_args_is_help=True)
-    for command in (apollo, dropcontact):
+    for command in (apollo, dropcontact, hubspot):
         group.command()(command)
     app.add_typer(group, name="simulate")
