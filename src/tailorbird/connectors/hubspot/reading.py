@@ -201,7 +201,7 @@ def _equal(held: Json, wanted: Json) -> bool:
         return held == ("true" if wanted else "false")
     if isinstance(wanted, int | float):
         try:
-            return float(str(held)) == float(wanted)
+            return bool(float(str(held)) == float(wanted))
         except ValueError:
             return False
     return str(held) == wanted if isinstance(wanted, str) else bool(held == wanted)
