@@ -162,6 +162,33 @@ def test_a_thousand_activities_take_a_call_for_a_hundred(world: World) -> None:
     assert len(world.app.activities(ann)) == 1_000
 
 
+def test_activities_that_come_twice_in_one_call_are_written_once(world: World) -> None:
+    world.app.limits = {}
+    ann = world.make("ann@x.example")
+    sent = [Activity(key=f"k{n % 150}", kind="note", record=ann, at=T0, body="Hi") for n in range(300)]
+    logged = world.connector.log_activities(sent)
+    assert [item.found for item in logged] == [False] * 150 + [True] * 150
+    assert len(world.app.activities(ann)) == 150
+    assert world.connector.log_activities([]) == []
+
+
+def test_when_hubspot_fails_in_the_middle_what_was_written_is_told_and_the_rest_can_be_sent_again(world: World) -> None:
+    world.app.limits = {}
+    ann = world.make("ann@x.example")
+    sent = [Activity(key=f"k{n}", kind="note", record=ann, at=T0, body="Hi") for n in range(250)]
+    world.connector.log_activities(sent[:1])
+    world.app.limits = {"ten_seconds": 4}
+    world.app.silent_429 = True
+    tries = HubspotConnector(auth=bearer_auth("simulated"), clock=world.clock, url=world.url, retry=Retry(tries=1))
+    logged = tries.log_activities(sent)
+    tries.close()
+    assert [bool(item.error) for item in logged] == [False] * 100 + [True] * 150
+    assert {item.error for item in logged[100:]} == {"remote_rate_limited"}
+    world.app.limits = {}
+    assert not any(item.error for item in world.connector.log_activities(sent))
+    assert len(world.app.activities(ann)) == 250
+
+
 def test_text_of_an_activity_is_no_markup(world: World) -> None:
     ann = world.make("ann@x.example")
     world.connector.log_activities([Activity(key="k", kind="note", record=ann, at=T0, body="a <b> & c\nd")])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
@@ -37,6 +39,7 @@ KINDS: Final = {
 """What each kind of activity becomes."""
 
 _LONGEST: Final = 65_536
+_AT_ONCE: Final = 4
 _HOUR: Final = 3_600_000
 _SAYS: Final = {
     ActivityKind.EMAIL_OPENED: "Opened an e-mail", ActivityKind.LINK_CLICKED: "Clicked a link",
@@ -102,10 +105,20 @@ class Timeline:
         self._marked: set[str] = set()
 
     def log(self, activities: Sequence[Activity]) -> list[Logged]:
-        """Write activities, a hundred at a time, each with its own result in order."""
+        """Write activities, a hundred at a time, each with its own result in order.
+
+        The first hundred go alone, so that what keeps all from being written is raised; then some go at a time.
+        """
         results: dict[int, Logged] = {}
-        for batch in in_batches(list(enumerate(activities)), key=lambda one: one[1].key):
-            self._batch(batch, results)
+        first, *rest = in_batches(list(enumerate(activities)), key=lambda one: one[1].key) if activities else [[]]
+        if first:
+            self._batch(first, results)
+        if len({activity.key for activity in activities}) < len(activities):  # what comes twice must find the first
+            for batch in rest:
+                self._batch(batch, results)
+        elif rest:
+            with ThreadPoolExecutor(min(_AT_ONCE, len(rest))) as pool:
+                list(pool.map(partial(self._batch, results=results), rest))
         return [results[place] for place in range(len(activities))]
 
     def _batch(self, batch: Sequence[tuple[int, Activity]], results: dict[int, Logged]) -> None:

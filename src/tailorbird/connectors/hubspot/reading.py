@@ -198,10 +198,10 @@ def _equal(held: Json, wanted: Json) -> bool:
     if held is None or wanted is None:
         return not held and not wanted
     if isinstance(wanted, bool):
-        return held == ("true" if wanted else "false")
+        return bool(held == ("true" if wanted else "false"))
     if isinstance(wanted, int | float):
         try:
-            return bool(float(str(held)) == float(wanted))
+            return float(str(held)) == float(wanted)
         except ValueError:
             return False
     return str(held) == wanted if isinstance(wanted, str) else bool(held == wanted)
