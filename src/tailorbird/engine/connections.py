@@ -42,7 +42,8 @@ class Connections:
 
     ``open`` is what everybody else needs: it returns the connector of a connection, the same one each time. ``given`` are
     connectors that need no credentials, by the name of their connection; tests bring those in memory. ``when_unauthorised`` is
-    called with a connection that becomes unauthorised, once until it is mended.
+    called with a connection that becomes unauthorised, once until it is mended, and ``when_connected`` with the name of one that
+    is mended or made.
     """
 
     def __init__(self, store: Store, vault: Vault, clock: Clock, *, given: Mapping[str, Given] | None = None) -> None:
@@ -53,6 +54,7 @@ class Connections:
         self._retired: list[CrmConnector] = []
         self._lock = RLock()
         self.when_unauthorised: Callable[[Connection], None] | None = None
+        self.when_connected: Callable[[str], object] | None = None
         self._given = {name: _made(one) for name, one in (given or {}).items()}
         for name, connector in self._given.items():
             if store.crm.connection(name) is None:
@@ -111,6 +113,7 @@ class Connections:
             made = Connection(name=name, provider=chosen.name, settings=plain, created_at=now, changed_at=now)
             self._store.crm.put_connection(made)
             self._retire(name)
+        self._connected(name)
         return self.get(name)
 
     def connect(
@@ -174,6 +177,8 @@ class Connections:
         lost = status == ConnectionStatus.UNAUTHORISED and found.status != ConnectionStatus.UNAUTHORISED
         if lost and self.when_unauthorised is not None:  # outside the lock: it writes through the loop, which has one of its own
             self.when_unauthorised(changed)
+        if status == ConnectionStatus.CONNECTED:
+            self._connected(name)
         return changed
 
     def pause(self, name: str) -> Connection:
@@ -203,6 +208,10 @@ class Connections:
             self._retired.clear()
 
     # ---- inside
+
+    def _connected(self, name: str) -> None:
+        if self.when_connected is not None:
+            self.when_connected(name)
 
     def _open(self, name: str) -> CrmConnector:
         row = self._store.crm.connection(name)

@@ -97,6 +97,7 @@ class Engine:
         self._importing = Lock()
         self.connections = Connections(store, open_vault(store.crm, self.clock), self.clock, given=crm)
         self.connections.when_unauthorised = Escalations(store, self.loop, self.connectors).auth_failed
+        self.connections.when_connected = lambda name: store.hurry_actions(CRM, "connection", name, self.clock.now())
         self.connectors.setdefault(CRM, CrmActivities(self.connections, store, self.clock))
         self.parts = Parts(
             store, self.loop, self.deliverer, self.connectors, self.clock, self.settings, Work(store), self.connections
