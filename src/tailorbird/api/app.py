@@ -28,6 +28,7 @@ from tailorbird.api.routes import (
     actions,
     contacts,
     content,
+    customers,
     definitions,
     directory,
     enrichment,
@@ -98,6 +99,7 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
     app.openapi = schema  # type: ignore[method-assign]
     app.include_router(people.router(engine))
     app.include_router(contacts.router(engine))
+    app.include_router(customers.router(engine))
     app.include_router(segments.router(engine))
     app.include_router(directory.router(engine))
     app.include_router(questions.router(engine))
