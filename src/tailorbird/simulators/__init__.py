@@ -5,5 +5,6 @@ from __future__ import annotations
 from tailorbird.simulators.apollo import ApolloSimulator
 from tailorbird.simulators.base import Simulator, run
 from tailorbird.simulators.dropcontact import DropcontactSimulator
+from tailorbird.simulators.salesforce import SalesforceSimulator
 
-__all__ = ["ApolloSimulator", "DropcontactSimulator", "Simulator", "run"]
+__all__ = ["ApolloSimulator", "DropcontactSimulator", "SalesforceSimulator", "Simulator", "run"]
