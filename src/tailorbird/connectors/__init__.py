@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tailorbird.connectors.base import Connector
 from tailorbird.connectors.log import LogConnector
+from tailorbird.connectors.slack import SlackConnector
 from tailorbird.connectors.webhook import WebhookConnector
 
-__all__ = ["Connector", "LogConnector", "WebhookConnector", "open_connectors"]
+__all__ = ["Connector", "LogConnector", "SlackConnector", "WebhookConnector", "open_connectors"]
 
 
 def open_connectors(
@@ -21,5 +22,6 @@ def open_connectors(
         loopback=loopback or allow_private,
         allow_private=allow_private,
     )
-    found: list[Connector] = [LogConnector(), webhook]
+    slack = SlackConnector(loopback=loopback or allow_private, allow_private=allow_private)
+    found: list[Connector] = [LogConnector(), webhook, slack]
     return {connector.name: connector for connector in found}

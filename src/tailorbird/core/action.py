@@ -63,6 +63,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     ``suppress``: the address itself is dead or refuses us (a hard bounce, a complaint) and must not be used again.
     ``again``: not done yet and nothing wrong; go on in so many ms, with ``payload`` in place of the action's if given. No
     attempt is counted. ``events`` are told of the profile, in this order, once the action is settled or goes on.
+    ``moot``: there is nothing to do after all, such as for whom the other side does not know; refused, and no event tells of it.
     """
 
     ok: bool
@@ -73,3 +74,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     again: int | None = None
     payload: dict[str, Json] | None = None
     events: tuple[Told, ...] = ()
+    moot: bool = False

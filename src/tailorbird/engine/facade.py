@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from tailorbird.connectors import Connector, open_connectors
+from tailorbird.connectors.crm import CRM, CrmActivities
 from tailorbird.core.action import Action
 from tailorbird.core.context import DAY, Clock, SystemClock
 from tailorbird.core.deadline import Deadline
@@ -21,14 +22,21 @@ from tailorbird.definitions import lifecycle
 from tailorbird.definitions.files import What
 from tailorbird.definitions.lifecycle import Applied
 from tailorbird.engine import asking, authoring, importing, people, resuming, simulate, staging
+from tailorbird.engine.activities import Activities, ConnectionState
+from tailorbird.engine.clients import Clients
+from tailorbird.engine.connections import Connections, Given
 from tailorbird.engine.contacts import Contacts
 from tailorbird.engine.content import Content
 from tailorbird.engine.credits import Credits
+from tailorbird.engine.crm import Crm
+from tailorbird.engine.crm_fetching import Fetching
 from tailorbird.engine.enriching import Enriching, open_providers
+from tailorbird.engine.escalating import Escalations
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.reader import Reader
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
 from tailorbird.engine.service import Personalizer
+from tailorbird.engine.syncing import FETCHER, Syncing
 from tailorbird.engine.views import (
     Answer,
     FeatureView,
@@ -53,6 +61,7 @@ from tailorbird.segments.overlap import Overlap, overlap
 from tailorbird.segments.preview import Preview
 from tailorbird.settings import Settings
 from tailorbird.storage import open_store
+from tailorbird.storage.secrets import open_vault
 
 if TYPE_CHECKING:
     from tailorbird.engine.directory import Directory
@@ -74,6 +83,7 @@ class Engine:
     def __init__(
         self, store: Store, *, clock: Clock | None = None, settings: Settings | None = None,
         connectors: Mapping[str, Connector] | None = None, adapters: Iterable[CrmAdapter] = (),
+        crm: Mapping[str, Given] | None = None,
     ) -> None:  # fmt: skip
         self.store = store
         self.clock: Clock = clock or SystemClock()
@@ -88,11 +98,22 @@ class Engine:
         self.loop.effects.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
         self._guarded: tuple[object, Gate] | None = None
         self._importing = Lock()
-        self.parts = Parts(store, self.loop, self.deliverer, self.connectors, self.clock, self.settings, Work(store))
+        vault = open_vault(store.crm, self.clock, url=self.settings.secrets_url)
+        self.connections = Connections(store, vault, self.clock, given=crm)
+        self.connections.when_unauthorised = Escalations(store, self.loop, self.connectors).auth_failed
+        self.connectors.setdefault(CRM, CrmActivities(self.connections, store, self.clock))
+        self.parts = Parts(
+            store, self.loop, self.deliverer, self.connectors, self.clock, self.settings, Work(store), self.connections
+        )
         self._reader = Reader(self.parts)
         self.enrichment = Enriching(self.parts, credits)
         self.content = Content(self.parts)
+        self.activities = Activities(self.parts)
+        self.clients = Clients(self.parts, self.content, self.activities)
         self.contacts = Contacts(self.parts)
+        self.sync = Syncing(self.parts)
+        self.crm = Crm(self.parts, self.sync)
+        self.connectors.setdefault(FETCHER, Fetching(self.sync, self.connections))
         self.service = Personalizer(self.parts, adapters, model=self._model)
         resuming.resume(self.parts)
         staging.resume(self.parts)
@@ -103,12 +124,16 @@ class Engine:
     def open(
         cls, url: str | None = None, *, clock: Clock | None = None, settings: Settings | None = None,
         connectors: Mapping[str, Connector] | None = None, adapters: Iterable[CrmAdapter] = (),
+        crm: Mapping[str, Given] | None = None,
     ) -> Self:  # fmt: skip
-        """Open the database at a URL or path (by default the one in the settings, ``tailorbird.db`` here)."""
+        """Open the database at a URL or path (by default the one in the settings, ``tailorbird.db`` here).
+
+        ``crm`` brings connectors along as connections, by name, that need no credentials: for tests, and for CRMs of one's own.
+        """
         chosen = settings or Settings()
         store = open_store(url or chosen.database_url)
         try:
-            return cls(store, clock=clock, settings=chosen, connectors=connectors, adapters=adapters)
+            return cls(store, clock=clock, settings=chosen, connectors=connectors, adapters=adapters, crm=crm)
         except BaseException:
             store.close()
             raise
@@ -122,6 +147,7 @@ class Engine:
             self.narrating.close()
         for connector in self.connectors.values():
             connector.close()
+        self.connections.close()
         self.store.close()
 
     def __enter__(self) -> Self:
@@ -360,6 +386,10 @@ class Engine:
     def requeue(self, key: str) -> Action:
         """Give a dead or refused action another chance."""
         return self.deliverer.requeue(key, self.now())
+
+    def crm_status(self) -> list[ConnectionState]:
+        """Return how each connection to a CRM does, and how many activities wait for it."""
+        return self.activities.status()
 
     # ---- bulk
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tailorbird.core.context import Clock
 from tailorbird.definitions.catalog import Catalog
+from tailorbird.engine.connections import Connections
 from tailorbird.ports import Connector, Store
 from tailorbird.runtime.loop import Loop
 from tailorbird.runtime.outbox import Deliverer
@@ -17,7 +18,7 @@ __all__ = ["Parts"]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The store, the loop over it, the deliverer, the clock, the settings and the work of many steps of one engine."""
+    """The store, the loop over it, the deliverer, the clock, the settings, the work of many steps and the connections of one engine."""
 
     store: Store
     loop: Loop
@@ -26,6 +27,7 @@ class Parts:
     clock: Clock
     settings: Settings
     work: Work
+    connections: Connections
 
     def now(self) -> int:
         """Return the instant: the clock's, or the last one that something was decided at, should the clock have gone back."""

@@ -46,8 +46,8 @@ def engagement_type(event: str) -> str:
 
 
 def is_delivery(event: Event) -> bool:
-    """Return whether an event only says that a question about a person or a webhook was delivered: nobody did anything.
+    """Return whether an event only says that a question about a person, a webhook or a note to a CRM was delivered: nobody did anything.
 
     What the outbox tells of messages (``message.sent``, ``email.sent``) is between us and the contact, and is none.
     """
-    return event.source == "outbox" and event.type.startswith(("person.", "webhook.", "action."))
+    return event.source == "outbox" and event.type.startswith(("person.", "webhook.", "action.", "crm."))

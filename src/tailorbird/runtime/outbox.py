@@ -299,7 +299,7 @@ class Deliverer:
             profile = profiles.get(after.profile)
             if profile is not None and done.outcome.events:
                 drafts += told_drafts(after, done.outcome.events, profile)
-            if after.status != ActionStatus.PENDING and profile is not None:
+            if after.status not in (ActionStatus.PENDING, ActionStatus.REFUSED) and profile is not None:
                 drafts.append(outcome_draft(after, done.outcome, profile))
             if done.outcome.suppress and profile is not None and after.channel is not None:
                 drafts.append(_suppression(after, profile, done.outcome))
@@ -336,6 +336,8 @@ class Deliverer:
             return msgspec.structs.replace(
                 action, status=ActionStatus.PENDING, payload=payload, error=None, due=due, attempts=action.attempts - 1
             )
+        if outcome.moot:
+            return msgspec.structs.replace(action, status=ActionStatus.REFUSED, error=outcome.detail[:500], due=now)
         attempts = action.attempts  # counted when it was leased: also what a crash interrupts is an attempt
         if outcome.ok:
             return msgspec.structs.replace(action, status=ActionStatus.SENT, attempts=attempts, error=None, due=now)
@@ -423,7 +425,7 @@ def told_drafts(action: Action, events: Sequence[Told], profile: Profile) -> lis
 
 def _answered(outcome: Outcome) -> bool:
     """Return whether the destination is alive: a final no is an answer, too."""
-    return outcome.ok or outcome.final or outcome.again is not None
+    return outcome.ok or outcome.final or outcome.moot or outcome.again is not None
 
 
 def _winner(key: int, known: Mapping[int, Profile]) -> Profile:

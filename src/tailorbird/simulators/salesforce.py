@@ -5,12 +5,10 @@ Source: REST API Developer Guide; Identity documentation, "OAuth Authorization F
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from tailorbird.simulators.base import Reply, Request, Simulator
 from tailorbird.simulators.salesforce_oauth import Tokens
@@ -31,7 +29,7 @@ class SalesforceSimulator(Simulator):
 
     ``people`` are there from the beginning; ``daily`` requests are allowed in 24 hours; ``lag`` seconds pass until a search finds what
     was written; ``hidden`` names fields that the session may not see (``Lead.DoNotCall``); ``batch`` is how many rows a page of a
-    query has at most. ``org`` holds the records and may be looked at; ``concurrent`` refuses what comes as if too much ran at once.
+    query has at most. ``org`` holds the records and may be looked at.
     """
 
     def __init__(
@@ -44,25 +42,17 @@ class SalesforceSimulator(Simulator):
         self.daily = daily
         self.lag = lag
         self.batch = batch
-        self.concurrent = False
         self._used: dict[int, int] = {}
         self._cursors: dict[str, list[dict[str, Any]]] = {}
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request; forms are handed on as what they say."""
-        if scope["type"] == "http" and scope["path"].startswith("/services/oauth2/") and scope["method"] == "POST":
-            raw, more = b"", True
-            while more:
-                message = await receive()
-                raw, more = raw + message.get("body", b""), message.get("more_body", False)
-            said = json.dumps(dict(parse_qsl(raw.decode(errors="replace")))).encode()
+    def people_seen(self, limit: int) -> list[Any]:
+        """Return the first people there are, with what is known of them."""
+        found = [row for name in ("Contact", "Lead") for row in self.org.rows(name).values() if not row["IsDeleted"]]
+        return [{name: value for name, value in row.items() if value is not None} for row in found[:limit]]
 
-            async def form() -> dict[str, Any]:
-                return {"type": "http.request", "body": said, "more_body": False}
-
-            await super().__call__(scope, form, send)
-            return
-        await super().__call__(scope, receive, send)
+    def over_limit(self, request: Request) -> Reply:
+        """Answer as if too much ran at once: Salesforce has no 429 and says nothing of when to come back."""
+        return _refused(403, "REQUEST_LIMIT_EXCEEDED", "ConcurrentRequests (Concurrent API Requests) Limit exceeded.")
 
     def activities(self, record: str) -> list[dict[str, Any]]:
         """Return the tasks and events that stand in somebody's timeline."""
@@ -89,9 +79,8 @@ class SalesforceSimulator(Simulator):
             return _refused(401, "INVALID_SESSION_ID", "Session expired or invalid")
         hour = int(self.clock() // 3600)
         used = sum(count for when, count in self._used.items() if when > hour - _DAY)
-        if self.concurrent or used >= self.daily:
-            which = "ConcurrentRequests (Concurrent API Requests)" if self.concurrent else "TotalRequests"
-            return _refused(403, "REQUEST_LIMIT_EXCEEDED", f"{which} Limit exceeded.")
+        if used >= self.daily:
+            return _refused(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
         self._used[hour] = self._used.get(hour, 0) + 1
         headers = {"sforce-limit-info": f"api-usage={used + 1}/{self.daily}"}
         answer = self._answer(request, parts)

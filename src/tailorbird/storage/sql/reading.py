@@ -22,6 +22,7 @@ _IDENTIFIER = (
     schema.identifier.c.kind, schema.identifier.c.value, schema.identifier.c.profile, schema.identifier.c.origin,
     schema.identifier.c.at,
 )  # fmt: skip
+_OPEN = (ActionStatus.PENDING.value, ActionStatus.SENDING.value)
 _MEMBERSHIP = tuple(schema.membership.c[name] for name in Membership._fields)
 _IN_ORDER = (schema.event.c.profile, schema.event.c.at, schema.event.c.seq)
 
@@ -267,6 +268,23 @@ class Reading:
     def action(self, key: str) -> Action | None:
         row = self._one(select(*rows.ACTION).where(schema.outbox.c.key == key))
         return rows.action(row) if row is not None else None
+
+    def unsettled(self, connector: str, profiles: Sequence[int], *, before: int) -> list[Action]:
+        table = schema.outbox
+        asked = and_(table.c.connector == connector, table.c.seq < before, table.c.status.in_(_OPEN))
+        found: list[Action] = []
+        for start in range(0, len(profiles), 500):
+            chosen = table.c.profile.in_(profiles[start : start + 500])
+            found += [rows.action(row) for row in self._all(select(*rows.ACTION).where(chosen, asked).order_by(table.c.seq))]
+        return found
+
+    def unsettled_by(self, connector: str, field: str) -> dict[str, tuple[int, int]]:
+        table = schema.outbox
+        named = table.c.payload[field].as_string()
+        query = select(named, func.count(), func.min(table.c.created_at)).where(
+            table.c.connector == connector, table.c.status.in_(_OPEN)
+        )
+        return {str(row[0] or ""): (int(row[1]), int(row[2])) for row in self._all(query.group_by(named))}
 
     def count_actions(self) -> dict[str, int]:
         status = schema.outbox.c.status
