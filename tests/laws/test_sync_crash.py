@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from sync_child import PEOPLE, T0, FiledCrm
+
 from tailorbird.core.context import ManualClock
 from tailorbird.crm.model import Record
 from tailorbird.engine import Engine

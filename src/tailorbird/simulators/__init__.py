@@ -7,5 +7,8 @@ from tailorbird.simulators.base import Simulator, run
 from tailorbird.simulators.custom import CustomSimulator
 from tailorbird.simulators.dropcontact import DropcontactSimulator
 from tailorbird.simulators.hubspot import HubspotSimulator
+from tailorbird.simulators.salesforce import SalesforceSimulator
 
-__all__ = ["ApolloSimulator", "CustomSimulator", "DropcontactSimulator", "HubspotSimulator", "Simulator", "run"]
+__all__ = [
+    "ApolloSimulator", "CustomSimulator", "DropcontactSimulator", "HubspotSimulator", "SalesforceSimulator", "Simulator", "run",
+]  # fmt: skip
