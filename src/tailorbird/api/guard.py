@@ -8,7 +8,7 @@ from typing import Final
 from tailorbird.api.security import Keyring, is_loopback, token_of
 from tailorbird.errors import Forbidden
 
-__all__ = ["Guard", "Headers", "scope_of"]
+__all__ = ["Guard", "Headers", "is_signed", "scope_of"]
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -24,13 +24,22 @@ _MCP: Final = "/mcp"
 _INTAKE: Final = "/api/v1/events"
 
 
+def is_signed(method: str, path: str) -> bool:
+    """Return whether a request proves itself by a signature over its body, which whoever takes it checks, and not by a key.
+
+    >>> is_signed("POST", "/api/v1/crm/hubspot/webhook"), is_signed("POST", "/api/v1/crm/hubspot/pull")
+    (True, False)
+    """
+    return method == "POST" and path.startswith("/api/v1/crm/") and path.endswith("/webhook") and path.count("/") == 5
+
+
 def scope_of(method: str, path: str) -> str | None:
     """Return the scope that a request needs; None for what anybody may see.
 
     >>> scope_of("GET", "/health"), scope_of("POST", "/v1/track"), scope_of("DELETE", "/api/v1/profiles/p_1")
     (None, 'ingest', 'admin')
     """
-    if path in _OPEN:
+    if path in _OPEN or is_signed(method, path):
         return None
     if path.startswith("/v1/") or path == _INTAKE:
         return "ingest"
@@ -67,6 +76,8 @@ class Guard:
 
         Raises ``Unauthorized`` and ``Forbidden``.
         """
+        if is_signed(method, path):
+            return "anybody"
         keyring = self.keyring
         if self._local and keyring.unused:
             self._check_origin(headers, page=path == _CALLBACK and method == "GET")

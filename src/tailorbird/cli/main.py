@@ -18,6 +18,7 @@ from tailorbird.cli import (
     connecting,
     contacts,
     content,
+    crm,
     directory,
     enriching,
     intake,
@@ -64,8 +65,8 @@ def version(context: typer.Context) -> None:
 
 
 for module in (
-    authoring, intake, reading, segments, changing, contacts, directory, enriching, content, narrative, agents, serving, simulating,
-    connecting,
+    authoring, intake, reading, segments, changing, contacts, directory, enriching, connecting, crm, content, narrative, agents,
+    serving, simulating,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -46,7 +46,7 @@ class Connections:
     ``open`` is what everybody else needs: it returns the connector of a connection, the same one each time. ``given`` are
     connectors that need no credentials, by the name of their connection (tests bring those in memory), and providers of one's own,
     by the name that they are connected by. ``when_unauthorised`` is called with a connection that becomes unauthorised, once until
-    it is mended.
+    it is mended, and ``when_connected`` with the name of one that is mended or made.
     """
 
     def __init__(self, store: Store, vault: Vault, clock: Clock, *, given: Mapping[str, Given] | None = None) -> None:
@@ -58,6 +58,7 @@ class Connections:
         self._retired: list[CrmConnector] = []
         self._lock = RLock()
         self.when_unauthorised: Callable[[Connection], None] | None = None
+        self.when_connected: Callable[[str], object] | None = None
         self._own = {name: one for name, one in (given or {}).items() if isinstance(one, Provider)}
         self._given = {name: _made(one) for name, one in (given or {}).items() if not isinstance(one, Provider)}
         for name, connector in self._given.items():
@@ -117,6 +118,7 @@ class Connections:
             made = Connection(name=name, provider=chosen.name, settings=plain, created_at=now, changed_at=now)
             self._store.crm.put_connection(made)
             self._retire(name)
+        self._connected(name)
         return self.get(name)
 
     def connect(
@@ -204,6 +206,8 @@ class Connections:
         lost = status == ConnectionStatus.UNAUTHORISED and found.status != ConnectionStatus.UNAUTHORISED
         if lost and self.when_unauthorised is not None:  # outside the lock: it writes through the loop, which has one of its own
             self.when_unauthorised(changed)
+        if status == ConnectionStatus.CONNECTED:
+            self._connected(name)
         return changed
 
     def pause(self, name: str) -> Connection:
@@ -236,6 +240,10 @@ class Connections:
 
     def _provider(self, name: str) -> Provider:
         return self._own.get(name) or provider(name)
+
+    def _connected(self, name: str) -> None:
+        if self.when_connected is not None:
+            self.when_connected(name)
 
     def _open(self, name: str) -> CrmConnector:
         row = self._store.crm.connection(name)
