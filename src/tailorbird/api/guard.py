@@ -12,7 +12,10 @@ __all__ = ["Guard", "Headers", "is_signed", "scope_of"]
 
 Headers = list[tuple[bytes, bytes]]
 
-_OPEN: Final = frozenset({"/", "/health", "/docs", "/openapi.json"})
+_CALLBACK: Final = "/api/v1/connections/callback"
+"""Where vendors send people back to: a browser that carries no key comes from another site; the state in the address is the proof."""
+_OPEN: Final = frozenset({"/", "/health", "/docs", "/openapi.json", _CALLBACK})
+_CREDENTIALS: Final = frozenset({"/api/v1/connections", "/api/v1/connections/authorize"})
 _READING_POSTS: Final = (
     "/api/v1/evaluate", "/api/v1/definitions/check", "/api/v1/definitions/preview", "/api/v1/tone", "/api/v1/enrichment/cost",
     "/api/v1/render", "/invoke",
@@ -48,6 +51,8 @@ def scope_of(method: str, path: str) -> str | None:
         return "read"  # tools that write ask for more themselves
     if method == "DELETE" and path.startswith("/api/v1/profiles/") and path.count("/") == 4:
         return "admin"  # erasing a person
+    if path in _CREDENTIALS or (method == "DELETE" and path.startswith("/api/v1/connections/")):
+        return "admin"
     return "write"
 
 
@@ -75,14 +80,15 @@ class Guard:
             return "anybody"
         keyring = self.keyring
         if self._local and keyring.unused:
-            self._check_origin(headers)
+            self._check_origin(headers, page=path == _CALLBACK and method == "GET")
             return "local"
         scope = scope_of(method, path)
         if scope is None:
             return "anybody"
         return keyring.allow(token_of(headers), scope, self._now())
 
-    def _check_origin(self, headers: Headers) -> None:
+    def _check_origin(self, headers: Headers, *, page: bool) -> None:
+        """Raise ``Forbidden`` for another machine's name, and for another site's page unless a ``page`` may lead here."""
         for name, value in headers:
             if name == b"host":
                 if value[:10] != b"127.0.0.1:" and value != b"127.0.0.1" and not self._is_ours(value.decode("latin-1")):
@@ -90,6 +96,8 @@ class Guard:
                         "the Host header names another machine, and there are no API keys",
                         hint="call 127.0.0.1 or localhost, or make a key with `tailorbird keys create`",
                     )
+            elif page:
+                continue
             elif name == b"origin":
                 origin = value.decode("latin-1").lower()
                 if origin != "null" and self._is_ours(origin.partition("://")[2]):

@@ -15,6 +15,7 @@ from tailorbird.cli import (
     agents,
     authoring,
     changing,
+    connecting,
     contacts,
     content,
     crm,
@@ -64,7 +65,8 @@ def version(context: typer.Context) -> None:
 
 
 for module in (
-    authoring, intake, reading, segments, changing, contacts, directory, enriching, crm, content, narrative, agents, serving, simulating,
+    authoring, intake, reading, segments, changing, contacts, directory, enriching, connecting, crm, content, narrative, agents,
+    serving, simulating,
 ):  # fmt: skip
     module.add_to(app)
 
