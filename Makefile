@@ -36,6 +36,7 @@ check: $(VENV)/.dev  ## lint, types, import layers
 	$(BIN)/lint-imports --no-cache
 
 test: check  ## everything: check, then unit, laws, contracts, flows, house, doctests
+	@$(BIN)/python -m compileall -q src  # or each of hundreds of commands that are tried compiles it anew where Python may not keep it
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev  ## the benchmarks of docs/reference/performance.md at full size

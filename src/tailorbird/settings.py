@@ -76,6 +76,9 @@ class Settings:
     crm_adapters: str = _setting("crm_adapters", "")
     """CRM adapters of third parties, ``package.module:Name`` with commas between; see ``docs/how-to/write-an-adapter.md``."""
 
+    secrets_url: str = _setting("secrets_url", "")
+    """Where sealed credentials of CRMs are kept: ``dynamodb://table?region=…&user=…``; empty: in the database."""
+
     max_connections: int = _setting("max_connections", 2_000)
     """How many connections are served at once; more are answered with 503."""
 

@@ -68,6 +68,7 @@ class Catalog:
         self.pipelines = pipelines({key: item for key, item in definitions.items() if key not in self.broken})
         self.merge_rule = next(iter(self._of(Kind.MERGE_RULE)), None)
         self.templates = {item.name: item for item in self._of(Kind.TEMPLATE)}
+        self.mappings = self._of(Kind.MAPPING)
         self.personalization = next(iter(self._of(Kind.PERSONALIZATION)), None)
 
     @classmethod

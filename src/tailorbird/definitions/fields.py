@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from tailorbird.content.spec import NETWORKS, check_template
 from tailorbird.core.definition import Kind
 from tailorbird.core.event import Json
+from tailorbird.crm.mapping import CONSENTS, DIRECTIONS, TAGS, TRANSFORMS, WINS
 from tailorbird.definitions.readers import (
     ATTRIBUTE_NAME,
     CLOCK,
@@ -218,9 +219,48 @@ FIELDS: Final[Mapping[Kind, tuple[Field, ...]]] = {
         Field("adapters", list_of(read_text, least=1, most=20), "the CRM adapters that are asked, in their order; all when left out"),
         _ABOUT,
     ),
+    Kind.MAPPING: (
+        Field("connection", read_text, "the connection it is for; every one that has none of its own when left out"),
+        Field("object", read_text, "the CRM's kind of object that is written; the connector's usual one when left out"),
+        Field("fields", list_of(table_of(
+            Field("field", read_text, "the field's neutral name, or the CRM's own", required=True),
+            Field("attribute", pattern_of(ATTRIBUTE_NAME, "the name of an attribute"), "our attribute; named as the field when left out"),
+            Field("direction", choice_of(*DIRECTIONS), "both (when left out), pull or push"),
+            Field("transform", list_of(choice_of(*TRANSFORMS), least=1, most=10), "what is done to a value that is read, in order"),
+            Field("wins", choice_of(*WINS), "whose value stands where both changed: newest (when left out), crm, us or never"),
+            Field("separator", pattern_of(re.compile(r"\S{1,3}\Z"), "a sign such as ;"), "what stands between the parts of a list"),
+        ), least=1, most=500), "which fields stand for which attributes; the neutral ones when left out"),
+        Field("tags", choice_of(*TAGS), "pull (when left out), merge, replace or none"),
+        Field("consent", choice_of(*CONSENTS), "both (when left out: opt-outs are written, too), pull or none"),
+        _ABOUT,
+    ),
 }  # fmt: skip
 """The fields of every kind, in the order in which they are shown and stored."""
 
-_CHECKS: Final[Mapping[Kind, Callable[[Mapping[str, Json]], list[Mistake]]]] = {
+
+def _check_mapping(spec: Mapping[str, Json]) -> Iterator[Mistake]:
+    """Yield what contradicts itself in a mapping."""
+    seen: set[str] = set()
+    taken: set[str] = set()
+    for place, item in enumerate(spec.get("fields") or ()):
+        if not isinstance(item, dict) or not isinstance(item.get("field"), str):
+            continue
+        where = f"fields.{place}"
+        attribute = str(item.get("attribute") or item["field"])
+        if item["field"] in seen:
+            yield Mistake("duplicate", f"the field {item['field']} is mapped twice", "Keep one of them.", where=where)
+        if attribute in taken and item.get("direction") != "push":
+            yield Mistake("duplicate", f"two fields are read into {attribute}", "Give one of them direction: push.", where=where)
+        if item["field"] in ("tags", "consents"):
+            yield Mistake("unknown_choice", f"{item['field']} is no field of a mapping", "Use tags or consent.", where=where)
+        if not ATTRIBUTE_NAME.match(attribute):
+            yield Mistake("missing_field", f"{item['field']} cannot name an attribute", "Say which: attribute.", where=where)
+        seen.add(item["field"])
+        if item.get("direction") != "push":
+            taken.add(attribute)
+
+
+_CHECKS: Final[Mapping[Kind, Callable[[Mapping[str, Json]], Iterable[Mistake]]]] = {
     Kind.MERGE_RULE: check_merge_rule, Kind.LIFECYCLE: check_lifecycle, Kind.PIPELINE: check_pipeline,
+    Kind.MAPPING: _check_mapping,
 }  # fmt: skip

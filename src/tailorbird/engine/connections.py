@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from threading import RLock
 from typing import Final, NamedTuple
@@ -12,19 +13,21 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tailorbird.connectors.providers import Provider, provider
-from tailorbird.connectors.rest import AuthExpired, AuthRevoked, Forbidden, QuotaExhausted, RemoteError, Transient
+from tailorbird.connectors.rest import Auth, AuthExpired, AuthRevoked, Forbidden, QuotaExhausted, RemoteError, Transient
+from tailorbird.connectors.rest.oauth import TOKENS
 from tailorbird.core.connection import Connection, ConnectionStatus
 from tailorbird.core.context import Clock
 from tailorbird.core.event import Json
 from tailorbird.crm.port import CrmConnector, Identity
-from tailorbird.errors import InvalidInput, NotFound
+from tailorbird.engine.authorising import Authorising, AuthorizePage
+from tailorbird.errors import InvalidInput, NotFound, Unavailable
 from tailorbird.ports import Store
 from tailorbird.storage.secrets import Vault
 
 __all__ = ["Connections", "Given"]
 
-Given = CrmConnector | Callable[[], CrmConnector]
-"""A connector that is brought along in place of one that is opened with credentials, or what makes it."""
+Given = CrmConnector | Callable[[], CrmConnector] | Provider
+"""A connector that is brought along in place of one that is opened with credentials, or what makes it; or a kind of CRM of one's own."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,59}")
 _FRESH: Final = 5.0
@@ -41,21 +44,29 @@ class Connections:
     """The connections of one engine. All verbs may be called from any thread.
 
     ``open`` is what everybody else needs: it returns the connector of a connection, the same one each time. ``given`` are
+<<<<<<< HEAD
     connectors that need no credentials, by the name of their connection; tests bring those in memory. ``when_unauthorised`` is
     called with a connection that becomes unauthorised, once until it is mended, and ``when_connected`` with the name of one that
     is mended or made.
+=======
+    connectors that need no credentials, by the name of their connection (tests bring those in memory), and providers of one's own,
+    by the name that they are connected by. ``when_unauthorised`` is called with a connection that becomes unauthorised, once until
+    it is mended.
     """
 
     def __init__(self, store: Store, vault: Vault, clock: Clock, *, given: Mapping[str, Given] | None = None) -> None:
         self._store = store
         self._vault = vault
         self._clock = clock
+        self._authorising = Authorising(store, vault, clock)
         self._opened: dict[str, _Open] = {}
         self._retired: list[CrmConnector] = []
         self._lock = RLock()
         self.when_unauthorised: Callable[[Connection], None] | None = None
         self.when_connected: Callable[[str], object] | None = None
-        self._given = {name: _made(one) for name, one in (given or {}).items()}
+        self._own = {name: one for name, one in (given or {}).items() if isinstance(one, Provider)}
+        self._given = {name: _made(one) for name, one in (given or {}).items() if not isinstance(one, Provider)}
+>>>>>>> main
         for name, connector in self._given.items():
             if store.crm.connection(name) is None:
                 now = clock.now()
@@ -103,12 +114,12 @@ class Connections:
 
         Raises ``InvalidInput`` for a provider that is not supported and for what it would not accept.
         """
-        chosen = provider(provider_name)
+        chosen = self._provider(provider_name)
         name = _checked(name or chosen.name)
         now = self._clock.now()
         with self._lock:
             values, plain = dict(secret or {}), dict(settings or {})
-            chosen.open(name, secret=values, settings=plain, clock=self._clock).close()  # says what is missing or absurd
+            self._build(chosen, name, values, plain).close()  # says what is missing or absurd
             self._vault.write(name, values)
             made = Connection(name=name, provider=chosen.name, settings=plain, created_at=now, changed_at=now)
             self._store.crm.put_connection(made)
@@ -121,11 +132,13 @@ class Connections:
         settings: Mapping[str, Json] | None = None,
     ) -> Identity:  # fmt: skip
         """Add a connection and try it; where the CRM refuses, all is as it was before, and its error is raised."""
-        name = _checked(name or provider(provider_name).name)
-        before, kept = self._store.crm.connection(name), self._vault.read(name)
+        name = _checked(name or self._provider(provider_name).name)
+        before, kept = self._store.crm.connection(name), None
+        with suppress(Unavailable):  # what cannot be opened any more is mended by connecting anew
+            kept = self._vault.read(name)
         self.add(provider_name, name, secret=secret, settings=settings)
         try:
-            return self.test(name)
+            return self.open(name).test()  # what is refused now is told to who connects, and to nobody else
         except BaseException:
             with self._lock:
                 if before is None:
@@ -136,6 +149,28 @@ class Connections:
                     self._vault.write(name, kept.values)
                 self._retire(name)
             raise
+
+    def begin(
+        self, provider_name: str, name: str | None = None, *, secret: Mapping[str, str], redirect_uri: str,
+        settings: Mapping[str, Json] | None = None,
+    ) -> AuthorizePage:  # fmt: skip
+        """Return the page on which a person allows access; ``secret`` holds the app's ``client_id`` and ``client_secret``.
+
+        They come back to ``redirect_uri`` within ten minutes, with a code and the page's state, for ``finish``.
+        """
+        chosen = self._provider(provider_name)
+        name = _checked(name or chosen.name)
+        return self._authorising.begin(chosen, name, secret=secret, settings=dict(settings or {}), redirect_uri=redirect_uri)
+
+    def finish(self, state: str, code: str) -> Connection:
+        """Take the code of a person who came back, and connect; return the connection. Raises what ``connect`` raises."""
+        got = self._authorising.redeem(state, code, provider=self._provider)
+        self.connect(got.provider, got.name, secret=got.secret, settings=got.settings)
+        return self.get(got.name)
+
+    def refuse(self, state: str) -> None:
+        """A person came back without allowing access; raises ``InvalidInput`` for a state that nobody is waited for with."""
+        self._authorising.forget(state)
 
     def test(self, name: str) -> Identity:
         """Ask the CRM who we are; note in the connection's status what came of it. Raises ``RemoteError``."""
@@ -209,16 +244,21 @@ class Connections:
 
     # ---- inside
 
+<<<<<<< HEAD
     def _connected(self, name: str) -> None:
         if self.when_connected is not None:
             self.when_connected(name)
+=======
+    def _provider(self, name: str) -> Provider:
+        return self._own.get(name) or provider(name)
+>>>>>>> main
 
     def _open(self, name: str) -> CrmConnector:
         row = self._store.crm.connection(name)
         if row is None:
             self._retire(name)
             raise _nobody(name)
-        chosen = provider(row.provider)
+        chosen = self._provider(row.provider)
         secret = self._vault.read(name)
         if secret is None:
             self._retire(name)
@@ -227,11 +267,17 @@ class Connections:
         found = self._opened.get(name)
         if found is None or found.made_of != made_of:
             self._retire(name)
-            connector = chosen.open(name, secret=secret.values, settings=row.settings, clock=self._clock)
+            connector = self._build(chosen, name, secret.values, row.settings)
         else:
             connector = found.connector
         self._opened[name] = _Open(connector, made_of, time.monotonic())
         return connector
+
+    def _build(
+        self, chosen: Provider, name: str, secret: Mapping[str, str], settings: Mapping[str, Json]
+    ) -> CrmConnector:  # fmt: skip
+        auth: Auth | None = self._authorising.auth(name, chosen, secret, settings)
+        return chosen.open(name, secret=secret, settings=settings, clock=self._clock, auth=auth)
 
     def _retire(self, name: str) -> None:
         """No longer hand a connector out; it is closed with the engine, since a thread may be in the middle of a call."""
@@ -240,7 +286,7 @@ class Connections:
             self._retired.append(found.connector)
 
 
-def _made(given: Given) -> CrmConnector:
+def _made(given: CrmConnector | Callable[[], CrmConnector]) -> CrmConnector:
     return given() if callable(given) else given
 
 
@@ -254,13 +300,15 @@ def _checked(name: str) -> str:
 
 
 def _digest(row: Connection, values: Mapping[str, str]) -> str:
-    """Return what tells one set of credentials and settings from another, and can be kept."""
-    plain = msgspec.json.encode([row.provider, row.settings, values], order="sorted")
+    """Return what tells one set of credentials and settings from another; tokens that are renewed change nothing."""
+    given = {key: value for key, value in values.items() if key not in TOKENS}
+    plain = msgspec.json.encode([row.provider, row.settings, given], order="sorted")
     return sha256(plain).hexdigest()
 
 
 def _nobody(name: str, chosen: Provider | None = None) -> NotFound:
     kind = f"{chosen.name} --name {name}" if chosen is not None and chosen.name != name else name
     return NotFound(
-        "No CRM credentials found for user", hint=f"Run `tailorbird connect {kind:.60}`; see `tailorbird connections`."
+        "No CRM credentials found for user",
+        hint=f"run `tailorbird connect {kind:.60}`; `tailorbird connections` shows what there is.",
     )

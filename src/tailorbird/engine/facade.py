@@ -28,12 +28,15 @@ from tailorbird.engine.connections import Connections, Given
 from tailorbird.engine.contacts import Contacts
 from tailorbird.engine.content import Content
 from tailorbird.engine.credits import Credits
+from tailorbird.engine.crm import Crm
+from tailorbird.engine.crm_fetching import Fetching
 from tailorbird.engine.enriching import Enriching, open_providers
 from tailorbird.engine.escalating import Escalations
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.reader import Reader
 from tailorbird.engine.refs import find_profile, read_duration, read_instant
 from tailorbird.engine.service import Personalizer
+from tailorbird.engine.syncing import FETCHER, Syncing
 from tailorbird.engine.views import (
     Answer,
     FeatureView,
@@ -95,7 +98,8 @@ class Engine:
         self.loop.effects.gate = lambda action, profile, now: self._gate().admit(action, profile, now).applied_to(action)
         self._guarded: tuple[object, Gate] | None = None
         self._importing = Lock()
-        self.connections = Connections(store, open_vault(store.crm, self.clock), self.clock, given=crm)
+        vault = open_vault(store.crm, self.clock, url=self.settings.secrets_url)
+        self.connections = Connections(store, vault, self.clock, given=crm)
         self.connections.when_unauthorised = Escalations(store, self.loop, self.connectors).auth_failed
         self.connections.when_connected = lambda name: store.hurry_actions(CRM, "connection", name, self.clock.now())
         self.connectors.setdefault(CRM, CrmActivities(self.connections, store, self.clock))
@@ -108,6 +112,9 @@ class Engine:
         self.activities = Activities(self.parts)
         self.clients = Clients(self.parts, self.content, self.activities)
         self.contacts = Contacts(self.parts)
+        self.sync = Syncing(self.parts, self.clients.changed)
+        self.crm = Crm(self.parts, self.sync)
+        self.connectors.setdefault(FETCHER, Fetching(self.sync, self.connections))
         self.service = Personalizer(self.parts, adapters, model=self._model)
         resuming.resume(self.parts)
         staging.resume(self.parts)
@@ -122,7 +129,8 @@ class Engine:
     ) -> Self:  # fmt: skip
         """Open the database at a URL or path (by default the one in the settings, ``tailorbird.db`` here).
 
-        ``crm`` brings connectors along as connections, by name, that need no credentials: for tests, and for CRMs of one's own.
+        ``crm`` brings connectors along as connections, by name, that need no credentials: for tests, and for CRMs of one's own;
+        and providers, to which connections can then be made.
         """
         chosen = settings or Settings()
         store = open_store(url or chosen.database_url)

@@ -36,6 +36,8 @@ def forget(store: Store, profile: int) -> Erasure:
     person = _whole(store, profile)
     parts = _parts(store, person.key)
     ids = (person.id, *(part.id for part in parts))
+    for one in (person, *parts):
+        store.crm.drop_links(one.key)
     return Erasure(ids, store.forget(person.key))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tailorbird.simulators.apollo import ApolloSimulator
 from tailorbird.simulators.base import Simulator, run
+from tailorbird.simulators.custom import CustomSimulator
 from tailorbird.simulators.dropcontact import DropcontactSimulator
 
-__all__ = ["ApolloSimulator", "DropcontactSimulator", "Simulator", "run"]
+__all__ = ["ApolloSimulator", "CustomSimulator", "DropcontactSimulator", "Simulator", "run"]

@@ -14,6 +14,8 @@ from urllib.parse import parse_qsl
 __all__ = ["Reply", "Request", "Simulator", "person_of", "run"]
 
 MAX_BODY: Final = 4 * 1024 * 1024
+CONTROL: Final = "/_simulator/"
+LOG: Final = 10_000
 
 _FIRST: Final = ("Ada", "Ben", "Chloé", "Dmitri", "Eva", "Femi", "Grace", "Hugo", "Inés", "Jun", "Kofi", "Léa")
 _LAST: Final = ("Abend", "Bauer", "Costa", "Dahl", "Evans", "Fischer", "Garnier", "Horvath", "Ivanova", "Jensen", "Kato", "Lund")
@@ -23,13 +25,19 @@ _INDUSTRIES: Final = ("software", "retail", "logistics", "education", "hospitali
 
 
 class Request(NamedTuple):
-    """A request as a simulator sees it; header names in lower case."""
+    """A request as a simulator sees it; header names in lower case.
+
+    ``body`` is the JSON or the form it holds, ``...`` where it is neither. ``pairs`` is the query with what is said twice, ``raw``
+    the body as it came.
+    """
 
     method: str
     path: str
     query: dict[str, str]
     headers: dict[str, str]
     body: Any
+    pairs: tuple[tuple[str, str], ...] = ()
+    raw: bytes = b""
 
 
 class Reply(NamedTuple):
@@ -44,8 +52,9 @@ class Simulator:
     """An ASGI application. The same seed and the same questions give the same answers, whatever order they come in.
 
     ``latency`` in ms, from and to. ``trouble`` is the share of requests that fail with 503, ``silent_429`` makes limits
-    answer without ``Retry-After``. Switches (``down``, ``revoked``) may be set while it runs. ``log`` holds (method, path) of
-    each request, ``served`` how many were answered well. Clock (seconds) and sleep are arguments.
+    answer without ``Retry-After``. Switches (``down``, ``revoked``, ``limited``) may be set while it runs, from Python or over
+    HTTP: ``POST /_simulator/{down,up,revoke,restore,limit}``, ``slow?ms=200``; ``GET /_simulator/log`` and ``/people`` show what
+    was asked, and who there is. ``log`` holds each request (the newest ``LOG``). Clock (seconds) is an argument.
     """
 
     def __init__(
@@ -60,6 +69,7 @@ class Simulator:
         self.clock = clock
         self.down = False
         self.revoked = False
+        self.limited = 0  # how many of the next requests are answered as over the limit
         self.log: list[Request] = []
         self.delays: list[float] = []
 
@@ -72,6 +82,11 @@ class Simulator:
                 if message["type"] == "lifespan.shutdown":
                     return
         request = await _read(scope, receive)
+        if request.path.startswith(CONTROL):
+            await _answer(send, self._control(request))
+            return
+        if len(self.log) >= 2 * LOG:  # a day-long run must not fill the memory
+            del self.log[:LOG], self.delays[:LOG]
         self.log.append(request)
         delay = random.Random(f"{self.seed} latency {len(self.log)}").uniform(*self.latency) / 1000
         self.delays.append(delay)
@@ -84,7 +99,37 @@ class Simulator:
             return Reply(503, {"error": "Service Unavailable"})
         if self.trouble and random.Random(f"{self.seed} trouble {len(self.log)}").random() < self.trouble:
             return Reply(503, {"error": "Service Unavailable"})
+        if self.limited > 0:
+            self.limited -= 1
+            return self.over_limit(request)
         return self.reply(request)
+
+    def _control(self, request: Request) -> Reply:
+        """Set a switch, or show what there is to see; keys and tokens are not shown."""
+        what = request.path.removeprefix(CONTROL)
+        if request.method == "GET" and what == "log":
+            return Reply(200, [{"method": one.method, "path": one.path, "body": _shown(one)} for one in self.log])
+        if request.method == "GET" and what == "people":
+            return Reply(200, self.people_seen(_whole(request.query.get("limit"), 100)))
+        if request.method != "POST" or what not in ("down", "up", "revoke", "restore", "limit", "slow"):
+            return Reply(404, {"error": "not found"})
+        if what in ("down", "up"):
+            self.down = what == "down"
+        elif what in ("revoke", "restore"):
+            self.revoked = what == "revoke"
+        elif what == "limit":
+            self.limited = _whole(request.query.get("requests"), 5)
+        else:
+            self.latency = (_whole(request.query.get("ms"), 1_000),) * 2
+        return Reply(200, {"down": self.down, "revoked": self.revoked, "limited": self.limited, "latency": list(self.latency)})
+
+    def people_seen(self, limit: int) -> list[Any]:
+        """Return the first people there are, for who looks on; a simulator of a CRM says whom it has."""
+        return []
+
+    def over_limit(self, request: Request) -> Reply:
+        """Answer as over the limit; a simulator whose vendor says it in other words says them."""
+        return Reply(429, {"error": "Too Many Requests"}, {} if self.silent_429 else {"retry-after": "1"})
 
     def reply(self, request: Request) -> Reply:
         """Answer a request; implemented by each vendor's simulator."""
@@ -123,18 +168,35 @@ async def _read(scope: Any, receive: Any) -> Request:
         raw += message.get("body", b"")
         if not message.get("more_body") or len(raw) > MAX_BODY:
             break
-    try:
-        body = json.loads(raw) if raw else None
-    except ValueError:
-        body = ...  # what is no JSON is told from what is nothing
     headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    query = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
-    return Request(scope["method"], scope["path"], query, headers, body)
+    body: Any
+    try:
+        if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            body = dict(parse_qsl(raw.decode(), keep_blank_values=True))
+        else:
+            body = json.loads(raw) if raw else None
+    except ValueError:
+        body = ...  # what is neither is told from what is nothing
+    pairs = tuple(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
+    return Request(scope["method"], scope["path"], dict(pairs), headers, body, pairs, raw)
+
+
+def _shown(request: Request) -> Any:
+    """Return the body of a request where it is JSON; forms hold keys and tokens."""
+    return (
+        request.body
+        if request.headers.get("content-type", "").startswith("application/json") and request.body is not ...
+        else None
+    )
+
+
+def _whole(text: str | None, otherwise: int) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 7 else otherwise
 
 
 async def _answer(send: Any, reply: Reply) -> None:
     text = isinstance(reply.body, str)
-    raw = reply.body.encode() if text else json.dumps(reply.body).encode()
+    raw = b"" if reply.status == 204 else reply.body.encode() if text else json.dumps(reply.body).encode()
     kind = "text/plain; charset=utf-8" if text else "application/json; charset=utf-8"
     headers = {"content-type": kind, "content-length": str(len(raw)), **reply.headers}
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]

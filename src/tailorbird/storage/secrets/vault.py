@@ -96,8 +96,8 @@ class Vault:
         return self._made
 
 
-def open_vault(rows: Rows, clock: Clock, environ: Mapping[str, str] | None = None) -> Vault:
-    """Return the vault over these rows, with the keys of the environment."""
+def open_vault(rows: Rows, clock: Clock, *, url: str = "", environ: Mapping[str, str] | None = None) -> Vault:
+    """Return the vault over these rows, or over those at ``url`` (``dynamodb://…``), with the keys of the environment."""
     variables = os.environ if environ is None else environ
 
     def keys() -> KeyWrapper:
@@ -109,4 +109,8 @@ def open_vault(rows: Rows, clock: Clock, environ: Mapping[str, str] | None = Non
             )
         return KeyRing.read(text)
 
+    if url:
+        from tailorbird.storage.secrets.dynamodb import DynamoTable
+
+        rows = DynamoTable.open(url)
     return Vault(rows, keys, clock)

@@ -21,7 +21,7 @@ _MANY: Final = 500
 
 
 class CrmTables:
-    """The tables ``connection``, ``crm_link`` and ``secret`` of one database."""
+    """The tables ``connection``, ``crm_link`` and ``credential`` of one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -58,7 +58,7 @@ class CrmTables:
         """Remove a connection with its links and credentials."""
         with self._database.touching() as sql:
             sql.execute(delete(schema.crm_link).where(schema.crm_link.c.connection == name))
-            sql.execute(delete(schema.secret).where(schema.secret.c.name == name))
+            sql.execute(delete(schema.credential).where(schema.credential.c.name == name))
             return sql.execute(delete(schema.connection).where(schema.connection.c.name == name)).rowcount > 0
 
     # ---- links
@@ -110,17 +110,17 @@ class CrmTables:
 
     def secret(self, name: str) -> tuple[int, str] | None:
         """Return the version and the sealed text of a secret."""
-        table = schema.secret
+        table = schema.credential
         found = self._rows(select(table.c.version, table.c.sealed).where(table.c.name == name))
         return (found[0]["version"], found[0]["sealed"]) if found else None
 
     def secrets(self) -> list[str]:
         """Return the names of all secrets."""
-        return [row["name"] for row in self._rows(select(schema.secret.c.name).order_by(schema.secret.c.name))]
+        return [row["name"] for row in self._rows(select(schema.credential.c.name).order_by(schema.credential.c.name))]
 
     def put_secret(self, name: str, sealed: str, *, expected: int | None, now: int) -> bool:
         """Store a secret when its version is the ``expected`` one."""
-        table = schema.secret
+        table = schema.credential
         with self._database.touching() as sql:
             if expected == 0:
                 row = {"name": name, "version": 1, "sealed": sealed, "changed_at": now}
@@ -138,7 +138,7 @@ class CrmTables:
     def drop_secret(self, name: str) -> bool:
         """Remove a secret; return whether it was there."""
         with self._database.touching() as sql:
-            return sql.execute(delete(schema.secret).where(schema.secret.c.name == name)).rowcount > 0
+            return sql.execute(delete(schema.credential).where(schema.credential.c.name == name)).rowcount > 0
 
     # ---- inside
 
@@ -154,10 +154,11 @@ class CrmTables:
         *,
         keep: frozenset[str] | set[str] = frozenset(),
     ) -> None:
-        written = self._insert(table).values(list(rows))
+        written = self._insert(table)
         keys = [column.name for column in table.primary_key]
         changes = {c.name: written.excluded[c.name] for c in table.columns if c.name not in keys and c.name not in keep}
-        sql.execute(written.on_conflict_do_update(index_elements=keys, set_=changes))
+        # One statement for all rows, as a statement of its own for their number takes longer to build than to carry out.
+        sql.execute(written.on_conflict_do_update(index_elements=keys, set_=changes), [dict(row) for row in rows])
 
     def _insert(self, table: Table) -> Any:
         if self._database.postgres:

@@ -159,6 +159,8 @@ class Database:
         return engine, engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _create(self) -> None:
+        if self.postgres:
+            schema.complete_for_postgres()
         with self._lock, self._writer.begin() as connection:
             self._wait_in_line(connection)
             schema.meta.create(connection, checkfirst=True)

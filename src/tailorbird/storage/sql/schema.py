@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 __all__ = [
-    "OF_MERGES", "UPGRADES", "VERSION", "api_key", "connection", "crm_link", "definition", "event", "flow", "identifier", "membership",
-    "merge", "meta", "metadata", "outbox", "profile", "record", "reply", "secret", "timer",
+    "OF_MERGES", "UPGRADES", "VERSION", "api_key", "complete_for_postgres", "connection", "credential", "crm_link",
+    "definition", "event", "flow", "identifier", "membership", "merge", "meta", "metadata", "outbox", "profile", "record",
+    "reply", "timer",
 ]  # fmt: skip
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The version of this schema; a database says in ``meta`` which one it has."""
 
 UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
@@ -38,6 +39,7 @@ UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
         "INSERT INTO meta (key, value) VALUES ('journal', '') ON CONFLICT DO NOTHING",
         "CREATE INDEX IF NOT EXISTS profile_company ON profile ((attributes ->> 'company_id'))",
     ),
+    3: (),  # the tables of connections to CRMs
 }
 """The statements that bring a database from version n - 1 to n; run in order, in one transaction, when it is opened.
 
@@ -87,8 +89,15 @@ event = Table(
     Index("event_id", "id", unique=True),
     Index("event_history", "profile", "at", "seq"),
     # Few rows: who forgets a person has to find what tells others of merges with it.
-    Index("event_merge", "seq", sqlite_where=text(OF_MERGES), postgresql_where=text(OF_MERGES)),
+    Index("event_merge", "seq", sqlite_where=text(OF_MERGES)),
 )
+
+
+def complete_for_postgres() -> None:
+    """Say what only PostgreSQL has to be told of the tables, before they are made there: saying it loads its dialect."""
+    merges = next(index for index in event.indexes if index.name == "event_merge")
+    merges.dialect_options["postgresql"]["where"] = text(OF_MERGES)
+
 
 profile = Table(
     "profile",
@@ -286,8 +295,8 @@ crm_link = Table(
 )
 
 # Sealed credentials: nobody reads them without the key, which is never here. ``version`` grows with each change.
-secret = Table(
-    "secret",
+credential = Table(
+    "credential",
     metadata,
     Column("name", _text, primary_key=True),
     Column("version", Integer, nullable=False),
