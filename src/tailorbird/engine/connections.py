@@ -44,14 +44,9 @@ class Connections:
     """The connections of one engine. All verbs may be called from any thread.
 
     ``open`` is what everybody else needs: it returns the connector of a connection, the same one each time. ``given`` are
-<<<<<<< HEAD
-    connectors that need no credentials, by the name of their connection; tests bring those in memory. ``when_unauthorised`` is
-    called with a connection that becomes unauthorised, once until it is mended, and ``when_connected`` with the name of one that
-    is mended or made.
-=======
     connectors that need no credentials, by the name of their connection (tests bring those in memory), and providers of one's own,
     by the name that they are connected by. ``when_unauthorised`` is called with a connection that becomes unauthorised, once until
-    it is mended.
+    it is mended, and ``when_connected`` with the name of one that is mended or made.
     """
 
     def __init__(self, store: Store, vault: Vault, clock: Clock, *, given: Mapping[str, Given] | None = None) -> None:
@@ -66,7 +61,6 @@ class Connections:
         self.when_connected: Callable[[str], object] | None = None
         self._own = {name: one for name, one in (given or {}).items() if isinstance(one, Provider)}
         self._given = {name: _made(one) for name, one in (given or {}).items() if not isinstance(one, Provider)}
->>>>>>> main
         for name, connector in self._given.items():
             if store.crm.connection(name) is None:
                 now = clock.now()
@@ -244,14 +238,12 @@ class Connections:
 
     # ---- inside
 
-<<<<<<< HEAD
     def _connected(self, name: str) -> None:
         if self.when_connected is not None:
             self.when_connected(name)
-=======
+
     def _provider(self, name: str) -> Provider:
         return self._own.get(name) or provider(name)
->>>>>>> main
 
     def _open(self, name: str) -> CrmConnector:
         row = self._store.crm.connection(name)
