@@ -26,6 +26,7 @@ from tailorbird.api.logs import Log, fault, open_log
 from tailorbird.api.metrics import Metrics
 from tailorbird.api.routes import (
     actions,
+    connections,
     contacts,
     content,
     customers,
@@ -38,6 +39,7 @@ from tailorbird.api.routes import (
     questions,
     segments,
     service,
+    syncing,
     system,
 )
 from tailorbird.api.security import Keyring
@@ -108,7 +110,9 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
     app.include_router(content.router(engine))
     app.include_router(actions.router(engine))
     app.include_router(enrichment.router(engine))
+    app.include_router(connections.router(engine))
     app.include_router(keys.router(engine, keyring))
+    app.include_router(syncing.router(engine))
     app.include_router(service.router(engine))
     app.include_router(system.router(engine, metrics, queued, schema))
     _refuse_alike(app, metrics, log)

@@ -63,6 +63,22 @@ def dropcontact(
     _serve(context, app, port, "TAILORBIRD_DROPCONTACT", "")
 
 
+def salesforce(
+    context: typer.Context, port: PORT = 8404, key: KEY = "simulated", latency: LATENCY = "0", seed: SEED = 0,
+    trouble: TROUBLE = 0.0,
+    people: Annotated[int, typer.Option(help="How many contacts and leads are there from the beginning.", min=0)] = 100,
+    daily: Annotated[int, typer.Option(help="Requests allowed in 24 hours.", min=1)] = 100_000,
+    lag: Annotated[float, typer.Option(help="After how many seconds a search finds what was written.", min=0)] = 0.0,
+) -> None:  # fmt: skip
+    """Answer as an organisation of Salesforce does, with people who do not exist."""
+    from tailorbird.simulators import SalesforceSimulator
+
+    app = SalesforceSimulator(
+        key=key, latency=read_span(latency), seed=seed, trouble=trouble, people=people, daily=daily, lag=lag
+    )  # fmt: skip
+    _serve(context, app, port, "TAILORBIRD_SALESFORCE", "")
+
+
 def _serve(context: typer.Context, app: Any, port: int, name: str, path: str) -> None:
     from tailorbird.simulators import run
 
@@ -79,6 +95,6 @@ def _serve(context: typer.Context, app: Any, port: int, name: str, path: str) ->
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     group = typer.Typer(help="Simulators of vendors, for trying things out without an account.", no_args_is_help=True)
-    for command in (apollo, dropcontact):
+    for command in (apollo, dropcontact, salesforce):
         group.command()(command)
     app.add_typer(group, name="simulate")

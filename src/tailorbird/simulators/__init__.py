@@ -6,5 +6,9 @@ from tailorbird.simulators.apollo import ApolloSimulator
 from tailorbird.simulators.base import Simulator, run
 from tailorbird.simulators.custom import CustomSimulator
 from tailorbird.simulators.dropcontact import DropcontactSimulator
+from tailorbird.simulators.hubspot import HubspotSimulator
+from tailorbird.simulators.salesforce import SalesforceSimulator
 
-__all__ = ["ApolloSimulator", "CustomSimulator", "DropcontactSimulator", "Simulator", "run"]
+__all__ = [
+    "ApolloSimulator", "CustomSimulator", "DropcontactSimulator", "HubspotSimulator", "SalesforceSimulator", "Simulator", "run",
+]  # fmt: skip
