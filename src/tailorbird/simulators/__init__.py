@@ -6,5 +6,6 @@ from tailorbird.simulators.apollo import ApolloSimulator
 from tailorbird.simulators.base import Simulator, run
 from tailorbird.simulators.custom import CustomSimulator
 from tailorbird.simulators.dropcontact import DropcontactSimulator
+from tailorbird.simulators.followupboss import FollowUpBossSimulator
 
-__all__ = ["ApolloSimulator", "CustomSimulator", "DropcontactSimulator", "Simulator", "run"]
+__all__ = ["ApolloSimulator", "CustomSimulator", "DropcontactSimulator", "FollowUpBossSimulator", "Simulator", "run"]
