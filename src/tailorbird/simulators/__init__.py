@@ -7,5 +7,14 @@ from tailorbird.simulators.base import Simulator, run
 from tailorbird.simulators.custom import CustomSimulator
 from tailorbird.simulators.dropcontact import DropcontactSimulator
 from tailorbird.simulators.followupboss import FollowUpBossSimulator
+from tailorbird.simulators.pipedrive import PipedriveSimulator
 
-__all__ = ["ApolloSimulator", "CustomSimulator", "DropcontactSimulator", "FollowUpBossSimulator", "Simulator", "run"]
+__all__ = [
+    "ApolloSimulator",
+    "CustomSimulator",
+    "DropcontactSimulator",
+    "FollowUpBossSimulator",
+    "PipedriveSimulator",
+    "Simulator",
+    "run",
+]

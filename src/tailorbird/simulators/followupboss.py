@@ -174,7 +174,7 @@ class FollowUpBossSimulator(Simulator):
         if query.get("sort", "-id") not in ("-id", "id", "updated", "-updated"):
             return None
         ids = list(range(1, self._last + 1))
-        wanted = {
+        wanted: dict[str, str] = {
             name: query[name]
             for name in ("email", "phone", "name", "firstName", "lastName", "stage", "tags", "source")
             if name in query

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ from tailorbird.connectors.rest import (
     by_status,
 )
 from tailorbird.core.context import HOUR, ManualClock
-from tailorbird.crm.model import Activity, Row, WebhookCall
+from tailorbird.crm.model import Activity, Record, Row, WebhookCall
 from tailorbird.crm.port import Filters
 from tailorbird.errors import InvalidInput
 from tailorbird.simulators import FollowUpBossSimulator
@@ -64,9 +65,9 @@ def crm(app: FollowUpBossSimulator, clock: ManualClock) -> Iterator[FollowUpBoss
         connector.close()
 
 
-def new(who: str, **values: object) -> Row:
+def new(who: str, **values: Any) -> Row:
     email = f"{who}@fub.example"
-    return Row(key=who, values={"email": email, "first_name": who, "last_name": "Lee", **values}, match={"email": email})  # type: ignore[dict-item]
+    return Row(key=who, values={"email": email, "first_name": who, "last_name": "Lee", **values}, match={"email": email})
 
 
 def test_everybody_is_read_by_tokens_and_never_by_counting_far(crm: FollowUpBossConnector, app: FollowUpBossSimulator) -> None:
@@ -184,7 +185,7 @@ def test_without_the_lead_flow_no_event_is_made(app: FollowUpBossSimulator, cloc
 def test_each_kind_of_activity_becomes_the_vendors_own(crm: FollowUpBossConnector, app: FollowUpBossSimulator) -> None:
     data = {"url": "https://shop.example/p", "duration": 61.0, "direction": "in", "phone": "+14155550100", "campaign": "May"}
     sent = [
-        Activity(key=f"k-{kind}", kind=kind, record="7", at=T0, subject="Hello", body="text", data=data)  # type: ignore[arg-type]
+        Activity(key=f"k-{kind}", kind=kind, record="7", at=T0, subject="Hello", body="text", data=data)
         for kind in crm.capabilities.activities
     ]
     assert all(one.id for one in crm.log_activities(sent))
@@ -283,6 +284,7 @@ def test_the_limit_says_when_to_come_again(crm: FollowUpBossConnector, app: Foll
         crm.test()
     assert limited.value.retry_after == 1_000
     app.silent_429, app.limited = True, 1
+    crm._clock.move_to(T0 + 1_001)  # type: ignore[attr-defined]
     with pytest.raises(RateLimited) as limited:
         crm.test()
     assert limited.value.retry_after == 10_000
@@ -290,7 +292,8 @@ def test_the_limit_says_when_to_come_again(crm: FollowUpBossConnector, app: Foll
 
 def test_a_filter_is_narrowed_there_and_checked_here(crm: FollowUpBossConnector, app: FollowUpBossSimulator) -> None:
     filters = Filters(equals={"status": "Closed", "city": "Austin"}, contains={"tags": ("vip",)})
-    found, page = [], crm.query(filters)
+    found: list[Record] = []
+    page = crm.query(filters)
     while True:
         found += page.records
         if not page.more:

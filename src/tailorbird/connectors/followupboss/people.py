@@ -91,7 +91,8 @@ def same_phone(one: str | None, other: str | None) -> bool:
 def record_of(person: Mapping[str, Any]) -> Record:
     """Return a person as a record; one in the trash is deleted."""
     emails, phones = (_listed(person.get(name)) for name in ("emails", "phones"))
-    place = next((one for one in person.get("addresses") or () if isinstance(one, dict)), {})
+    place: dict[str, Any] = next((one for one in person.get("addresses") or () if isinstance(one, dict)), {})
+    where: dict[str, Any] = {ours: place.get(theirs) or None for ours, theirs in _PLACE.items()}
     tags = tuple(str(tag) for tag in person.get("tags") or ())
     folded = {tag.casefold() for tag in tags}
     owner = person.get("assignedTo") or person.get("assignedUserId")
@@ -100,7 +101,7 @@ def record_of(person: Mapping[str, Any]) -> Record:
         id=str(person["id"]), email=emails[0] if emails else None, phone=phones[0] if phones else None, emails=emails, phones=phones,
         first_name=first, last_name=last, name=person.get("name") or " ".join(part for part in (first, last) if part) or None,
         tags=tags, status=person.get("stage") or None, owner=str(owner) if owner else None,
-        **{ours: place.get(theirs) or None for ours, theirs in _PLACE.items()},
+        **where,
         consents={f"{c}/marketing": False for c, tag in OPT_OUT.items() if folded & {tag.casefold(), NO_CONTACT.casefold()}},
         created_at=instant(person.get("created")), updated_at=instant(person.get("updated")),
         deleted=person.get("stage") == _TRASH, fields=dict(person),

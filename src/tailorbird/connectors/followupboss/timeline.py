@@ -79,6 +79,7 @@ class Timeline:
         stopped: RemoteError | None = None
         results = []
         for activity in activities:
+            failed: RemoteError
             if stopped is None:
                 try:
                     results.append(self._log(activity, seen))
