@@ -79,6 +79,40 @@ def salesforce(
     _serve(context, app, port, "TAILORBIRD_SALESFORCE", "")
 
 
+def followupboss(
+    context: typer.Context, port: PORT = 8405, key: KEY = "simulated", latency: LATENCY = "0", seed: SEED = 0,
+    trouble: TROUBLE = 0.0, silent_429: SILENT = False,
+    people: Annotated[int, typer.Option(help="How many people there are.", min=0)] = 200,
+    system_key: Annotated[str, typer.Option(help="The X-System-Key that is registered.")] = "simulated-system",
+    window: Annotated[int, typer.Option(help="Requests in ten seconds.", min=1)] = 250,
+) -> None:  # fmt: skip
+    """Answer as Follow Up Boss does, with people who do not exist."""
+    from tailorbird.simulators import FollowUpBossSimulator
+
+    app = FollowUpBossSimulator(
+        key=key, latency=read_span(latency), seed=seed, trouble=trouble, silent_429=silent_429, people=people,
+        system_key=system_key, window=window,
+    )  # fmt: skip
+    _serve(context, app, port, "TAILORBIRD_FOLLOWUPBOSS", "/v1")
+
+
+def pipedrive(
+    context: typer.Context, port: PORT = 8406, key: KEY = "simulated", latency: LATENCY = "0", seed: SEED = 0,
+    trouble: TROUBLE = 0.0, silent_429: SILENT = False,
+    people: Annotated[int, typer.Option(help="How many people there are.", min=0)] = 200,
+    burst: Annotated[int, typer.Option(help="Requests in two seconds.", min=1)] = 20,
+    webhook_secret: Annotated[str, typer.Option(help="The password that webhooks show.")] = "simulated",
+) -> None:  # fmt: skip
+    """Answer as Pipedrive does, both generations of its API, with people who do not exist."""
+    from tailorbird.simulators import PipedriveSimulator
+
+    app = PipedriveSimulator(
+        key=key, latency=read_span(latency), seed=seed, trouble=trouble, silent_429=silent_429, people=people, burst=burst,
+        webhook_secret=webhook_secret,
+    )  # fmt: skip
+    _serve(context, app, port, "TAILORBIRD_PIPEDRIVE", "")
+
+
 def _serve(context: typer.Context, app: Any, port: int, name: str, path: str) -> None:
     from tailorbird.simulators import run
 
@@ -113,6 +147,6 @@ def hubspot(
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     group = typer.Typer(help="Simulators of vendors, for trying things out without an account.", no_args_is_help=True)
-    for command in (apollo, dropcontact, hubspot, salesforce):
+    for command in (apollo, dropcontact, hubspot, salesforce, followupboss, pipedrive):
         group.command()(command)
     app.add_typer(group, name="simulate")
