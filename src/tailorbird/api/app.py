@@ -26,6 +26,7 @@ from tailorbird.api.logs import Log, fault, open_log
 from tailorbird.api.metrics import Metrics
 from tailorbird.api.routes import (
     actions,
+    activities,
     connections,
     contacts,
     content,
@@ -109,6 +110,7 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
     app.include_router(definitions.router(engine))
     app.include_router(content.router(engine))
     app.include_router(actions.router(engine))
+    app.include_router(activities.router(engine))
     app.include_router(enrichment.router(engine))
     app.include_router(connections.router(engine))
     app.include_router(keys.router(engine, keyring))

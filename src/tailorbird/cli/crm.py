@@ -1,4 +1,4 @@
-"""Commands about CRMs: pull, push, query, find, conflicts, segment."""
+"""Commands about CRMs: pull, push, query, find, conflicts, segment, status, autosync."""
 
 from __future__ import annotations
 
@@ -160,9 +160,42 @@ def segment(
         session.output.say(f"{value_text(done.added)} added, {value_text(done.removed)} removed{refused}")
 
 
+def status(context: typer.Context) -> None:
+    """Show how each connection does, and how many activities wait for it."""
+    session: Session = context.obj
+    with session.engine() as engine:
+        found = engine.crm_status()
+    if session.output.data(found):
+        return
+    if not found:
+        session.output.say("there is no connection; make one with: tailorbird connect hubspot")
+        return
+    columns = ("connection", "provider", "status", "waiting", "since", "resumes", "autosync", "why")
+    rows = [
+        (s.connection, s.provider, s.status, s.waiting, instant_text(s.oldest), instant_text(s.resumes_at), value_text(s.auto_sync), s.error or "")
+        for s in found
+    ]  # fmt: skip
+    session.output.table(columns, rows, numbers=("waiting",))
+
+
+def autosync(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="The connection.")],
+    on: Annotated[bool, typer.Option("--on/--off", help="Whether what happens is written there by itself.")] = True,
+    kind: Annotated[list[str] | None, typer.Option("--kind", help="Only this kind; may be given several times.")] = None,
+) -> None:  # fmt: skip
+    """Have what happens to people written into a CRM's timelines by itself, or no longer."""
+    session: Session = context.obj
+    with session.engine() as engine:
+        engine.activities.auto_sync(name, on, kinds=kind or ())
+    if not session.output.data({"connection": name, "auto_sync": on, "kinds": kind or []}):
+        session.output.say(
+            f"{name}: {', '.join(kind) if kind else 'everything'} is written there by itself" if on else f"{name}: off"
+        )
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    group = typer.Typer(help="CRMs: pull, push, query, find, conflicts, segment.", no_args_is_help=True)
-    for command in (pull, push, query, find, conflicts, segment):
+    group = typer.Typer(help="CRMs: pull, push, query, find, conflicts, segment, status, autosync.", no_args_is_help=True)
+    for command in (pull, push, query, find, conflicts, segment, status, autosync):
         group.command()(command)
     app.add_typer(group, name="crm")
