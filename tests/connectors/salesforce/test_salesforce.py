@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -44,11 +44,14 @@ class World:
         self.url = url
         self.simulator = simulator
         self.clock = clock
+        self.opened = ExitStack()
 
     def connect(self, **options: Any) -> SalesforceConnector:
         options.setdefault("retry", Retry(tries=1))
         options.setdefault("auth", bearer_auth(self.simulator.key))
-        return SalesforceConnector("sf", self.url, clock=self.clock, **options)
+        connector = SalesforceConnector("sf", self.url, clock=self.clock, **options)
+        self.opened.callback(connector.close)
+        return connector
 
     def asked(self, what: str) -> list[Any]:
         return [request for request in self.simulator.log if what in request.path]
@@ -59,7 +62,9 @@ def world(**options: Any) -> Iterator[World]:
     clock = ManualClock(T0)
     simulator = SalesforceSimulator(clock=lambda: clock.now() / 1000, **options)
     with served(simulator) as url:
-        yield World(url, simulator, clock)
+        made = World(url, simulator, clock)
+        with made.opened:
+            yield made
 
 
 @pytest.fixture
@@ -463,6 +468,7 @@ def test_an_answer_that_is_not_as_documented_is_an_error_of_ours(said: Any) -> N
                 ask()
         with pytest.raises(RemoteError):
             connector.upsert_many([row("k")])
+        connector.close()
 
 
 # ---- connecting
@@ -519,6 +525,7 @@ def test_a_connection_is_opened_from_its_settings(here: World) -> None:
     assert opened.test().account.startswith("Simulated Org")
     assert {request.path.split("/")[3] for request in here.asked("/data/")} == {"v60.0"}
     assert here.simulator.key not in repr(opened)
+    opened.close()
 
 
 @pytest.mark.parametrize(
