@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
+from tailorbird.simulators.people import person
 from tailorbird.simulators.salesforce_schema import PARENTS, Field, Kind, kinds
 from tailorbird.simulators.salesforce_soql import Malformed, Question, Search, equal_to, least, predicate, words_of
 
@@ -23,9 +24,9 @@ _TEXTS: Final = frozenset({"string", "email", "phone", "textarea", "picklist", "
 _NUMBERS: Final = frozenset({"int", "currency"})
 _INDEXED: Final = frozenset({"Id", "Email", "WhoId", "CampaignId", "ContactId", "LeadId"})
 _SEARCHED: Final = ("Name", "Email", "Phone", "MobilePhone", "Company", "Title", "City", "MailingCity")
-_FIRST: Final = ("Ada", "Ben", "Chloé", "Dmitri", "Eva", "Femi", "Grace", "Hugo", "Inés", "Jun", "Kofi", "Léa")
-_LAST: Final = ("Abend", "Bauer", "Costa", "Dahl", "Evans", "Fischer", "Garnier", "Horvath", "Ivanova", "Jensen", "Kato", "Lund")
-_CITIES: Final = ("Paris", "Oslo", "Lyon", "Berlin", "Austin", "Porto", "Kyoto")
+_STATUSES: Final = {
+    "new": "Open - Not Contacted", "open": "Working - Contacted", "customer": "Closed - Converted", "lost": "Closed - Not Converted",
+}  # fmt: skip
 
 
 class Refusal(Exception):
@@ -51,7 +52,7 @@ def suffixed(id: str) -> str:
 
 
 class Organisation:
-    """Holds records by object and id. ``people`` are there from the first question on, two contacts for each lead.
+    """Holds records by object and id. ``people`` are there from the beginning, two contacts to each lead.
 
     ``duplicate_rule`` refuses a second person with an address; ``locked`` holds ids that somebody else is changing just now.
     """
@@ -69,7 +70,7 @@ class Organisation:
         self._made = 0
         self.user = self.make("User", {"Username": "ann@org.example", "LastName": "Admin", "Email": "ann@org.example"})
         self.id = self.make("Organization", {}, Name="Simulated Org", OrganizationType="Developer Edition", IsSandbox=False)
-        self._seeding = (people, seed)
+        self._seed(people, seed)
 
     # ---- what there is
 
@@ -82,7 +83,6 @@ class Organisation:
 
     def rows(self, kind: str) -> dict[str, dict[str, Any]]:
         """Return the records of an object by id, the deleted ones included."""
-        self._seed()
         return self._rows[kind]
 
     def held(self, kind: Kind, id: str) -> dict[str, Any]:
@@ -205,7 +205,6 @@ class Organisation:
 
     def make(self, name: str, values: Mapping[str, Any], **system: Any) -> str:
         """Make a record and return its id."""
-        self._seed()
         kind = self.kind(name)
         row = self._checked(kind, values, None)
         missing = tuple(f.name for f in kind.fields.values() if f.needed and row.get(f.name) in (None, ""))
@@ -359,33 +358,33 @@ class Organisation:
                     index.setdefault(_low(row[field.name]), set()).add(id)
         return index
 
-    def _seed(self) -> None:
-        """Make the people that are there from the beginning, a second apart, the last of them two minutes ago."""
-        people, seed = getattr(self, "_seeding", (0, 0))
-        if not people:
-            return
-        self._seeding = (0, 0)
-        begin = int(self.clock()) - people - 120
-        templates = {
-            name: {f.name: False if f.type == "boolean" else None for f in self.kind(name).fields.values()}
+    def _seed(self, people: int, seed: int) -> None:
+        """Make the people that are there from the beginning, every third of them a lead."""
+        empty = {
+            name: {field.name: False if field.type == "boolean" else None for field in self.kind(name).fields.values()}
             for name in ("Contact", "Lead")
         }
-        for place in range(people):
-            name = "Lead" if place % 3 == 2 else "Contact"
+        accounts: dict[str, str] = {}
+        for number in range(people):
+            one = person(number, seed=seed, people=people)
+            name = "Lead" if number % 3 == 2 else "Contact"
             self._made += 1
-            first, last = _FIRST[(place * 7 + seed) % 12], _LAST[(place // 12 + seed) % 12]
-            city = "City" if name == "Lead" else "MailingCity"
             row = {
-                **templates[name], **_defaults(name), "Id": suffixed(f"{self.kind(name).prefix}Sim00{self._made:07d}"),
-                "FirstName": first, "LastName": last, "Name": f"{first} {last}", "Email": f"{first}.{last}.{place}@shop.example".lower(),
-                "Phone": f"(415) 555-{place % 10_000:04d}", city: _CITIES[(place + seed) % 7], "OwnerId": self.user, "Title": "Buyer",
-                "CreatedDate": begin + place, "LastModifiedDate": begin + place, "SystemModstamp": begin + place,
-                "Plan__c": ("free", "pro", "team")[(place * 5 + seed) % 3],
+                **empty[name], **_defaults(name), "Id": suffixed(f"{self.kind(name).prefix}Sim00{self._made:07d}"),
+                "FirstName": one.first_name, "LastName": one.last_name, "Name": f"{one.first_name} {one.last_name}",
+                "Email": one.email, "Phone": one.phone, "Title": one.title, "OwnerId": self.user, "Tags__c": ";".join(one.tags) or None,
+                "HasOptedOutOfEmail": one.opted_out, "CreatedDate": one.created_at // 1000,
+                "LastModifiedDate": one.updated_at // 1000, "SystemModstamp": one.updated_at // 1000,
             }  # fmt: skip
+            place = {"City": one.city, "State": one.state, "Country": one.country, "PostalCode": one.postal_code}
             if name == "Lead":
-                row["Company"] = f"Shop {place % 97}"
-            self._rows[name][row["Id"]] = row
-            self._order[name].append((begin + place, row["Id"]))
+                row |= {**place, "Company": one.company, "Status": _STATUSES[one.status]}
+            else:
+                if one.company not in accounts:
+                    accounts[one.company] = self.make("Account", {"Name": one.company})
+                row |= {f"Mailing{part}": value for part, value in place.items()} | {"AccountId": accounts[one.company]}
+            self._rows[name][row["Id"]] = {key: value for key, value in row.items() if key in empty[name]}
+            self._order[name].append((row["SystemModstamp"], row["Id"]))
 
 
 def _defaults(name: str) -> dict[str, Any]:
