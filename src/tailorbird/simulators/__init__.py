@@ -8,7 +8,8 @@ from tailorbird.simulators.custom import CustomSimulator
 from tailorbird.simulators.dropcontact import DropcontactSimulator
 from tailorbird.simulators.hubspot import HubspotSimulator
 from tailorbird.simulators.salesforce import SalesforceSimulator
+from tailorbird.simulators.zoho import ZohoSimulator
 
 __all__ = [
-    "ApolloSimulator", "CustomSimulator", "DropcontactSimulator", "HubspotSimulator", "SalesforceSimulator", "Simulator", "run",
+    "ApolloSimulator", "CustomSimulator", "DropcontactSimulator", "HubspotSimulator", "SalesforceSimulator", "Simulator", "ZohoSimulator", "run",
 ]  # fmt: skip
