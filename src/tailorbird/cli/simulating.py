@@ -113,6 +113,29 @@ def pipedrive(
     _serve(context, app, port, "TAILORBIRD_PIPEDRIVE", "")
 
 
+def custom(
+    context: typer.Context, port: PORT = 8408, key: KEY = "simulated", latency: LATENCY = "0", seed: SEED = 0,
+    trouble: TROUBLE = 0.0, people: Annotated[int, typer.Option(help="How many customers there are.", min=0, max=100_000)] = 200,
+) -> None:  # fmt: skip
+    """Answer as a CRM of your own that speaks the contract of customers, about people who do not exist."""
+    from tailorbird.simulators import CustomSimulator
+
+    app = CustomSimulator(key=key, latency=read_span(latency), seed=seed, trouble=trouble, people=people)
+    _serve(context, app, port, "TAILORBIRD_CUSTOM", "/api/v1")
+
+
+def zoho(
+    context: typer.Context, port: PORT = 8407, key: KEY = "simulated", latency: LATENCY = "0", seed: SEED = 0,
+    trouble: TROUBLE = 0.0, people: Annotated[int, typer.Option(help="How many contacts there are.", min=0, max=100_000)] = 200,
+    lag: Annotated[float, typer.Option(help="After how many seconds a search finds what was written.", min=0)] = 0.0,
+) -> None:  # fmt: skip
+    """Answer as Zoho CRM does, about people who do not exist."""
+    from tailorbird.simulators import ZohoSimulator
+
+    app = ZohoSimulator(key=key, latency=read_span(latency), seed=seed, trouble=trouble, people=people, lag=lag)
+    _serve(context, app, port, "TAILORBIRD_ZOHO", "")
+
+
 def _serve(context: typer.Context, app: Any, port: int, name: str, path: str) -> None:
     from tailorbird.simulators import run
 
@@ -147,6 +170,6 @@ def hubspot(
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     group = typer.Typer(help="Simulators of vendors, for trying things out without an account.", no_args_is_help=True)
-    for command in (apollo, dropcontact, hubspot, salesforce, followupboss, pipedrive):
+    for command in (apollo, dropcontact, hubspot, salesforce, followupboss, pipedrive, zoho, custom):
         group.command()(command)
     app.add_typer(group, name="simulate")

@@ -346,7 +346,7 @@ class ZohoConnector:
         params = {"ids": ",".join(ids), "fields": ",".join(["id", *names]), "per_page": str(_PAGE)}
         kept = {str(row["id"]): row for row in self._ask("GET", module, params=params).get("data") or []}
         for place, (one, values, row) in enumerate(zip(results, made, rows, strict=True)):
-            if isinstance(one, RemoteError) or one.id not in kept:
+            if isinstance(one, RemoteError) or one.id is None or one.id not in kept:
                 continue
             held = kept[one.id]
             lost = [
