@@ -172,7 +172,10 @@ def status(context: typer.Context) -> None:
         return
     columns = ("connection", "provider", "status", "waiting", "since", "resumes", "autosync", "why")
     rows = [
-        (s.connection, s.provider, s.status, s.waiting, instant_text(s.oldest), instant_text(s.resumes_at), value_text(s.auto_sync), s.error or "")
+        (
+            s.connection, s.provider, s.status, s.waiting, instant_text(s.oldest), instant_text(s.resumes_at),
+            value_text(s.auto_sync), s.error or "",
+        )
         for s in found
     ]  # fmt: skip
     session.output.table(columns, rows, numbers=("waiting",))

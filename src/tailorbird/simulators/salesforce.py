@@ -220,10 +220,14 @@ class SalesforceSimulator(Simulator):
 
     # ---- many records
 
+    def _deleted(self, id: str) -> dict[str, Any]:
+        self.org.delete(id)
+        return {"id": id}
+
     def _collection(self, request: Request, rest: list[str]) -> Reply:
         if request.method == "DELETE" and not rest:
             ids = [id for id in request.query.get("ids", "").split(",") if id]
-            return self._each(ids, lambda id: (self.org.delete(id), {"id": id})[1])
+            return self._each(ids, self._deleted)
         records = request.body.get("records") if isinstance(request.body, dict) else None
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             return _refused(400, "JSON_PARSER_ERROR", "records are missing")

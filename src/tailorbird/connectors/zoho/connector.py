@@ -346,9 +346,9 @@ class ZohoConnector:
         params = {"ids": ",".join(ids), "fields": ",".join(["id", *names]), "per_page": str(_PAGE)}
         kept = {str(row["id"]): row for row in self._ask("GET", module, params=params).get("data") or []}
         for place, (one, values, row) in enumerate(zip(results, made, rows, strict=True)):
-            if isinstance(one, RemoteError) or one.id is None or one.id not in kept:
+            held = None if isinstance(one, RemoteError) or one.id is None else kept.get(one.id)
+            if isinstance(one, RemoteError) or held is None:
                 continue
-            held = kept[one.id]
             lost = [
                 ours
                 for ours in row.values
