@@ -220,7 +220,7 @@ def test_what_is_not_described_is_refused() -> None:
 )
 def test_webhooks_show_whose_they_are(described: str, good: dict[str, Any]) -> None:
     own = connector(f"webhook: {described}", Other(), secret={"webhook_secret": "s3cret"})
-    blank = {"method": "POST", "url": "https://us.example/hook", "headers": {}, "body": b'{"id":5}'}
+    blank: dict[str, Any] = {"method": "POST", "url": "https://us.example/hook", "headers": {}, "body": b'{"id":5}'}
     call = WebhookCall(**{**blank, **good})
     own.verify_webhook(call, T0)
     assert [notice.record for notice in own.parse_webhook(call)] == ["5"]

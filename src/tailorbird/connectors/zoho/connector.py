@@ -16,6 +16,7 @@ import msgspec
 from tailorbird.connectors.rest import (
     Auth,
     Limiter,
+    Locked,
     RemoteConflict,
     RemoteError,
     RemoteInvalid,
@@ -220,7 +221,7 @@ class ZohoConnector:
         for verb, ids in (("add_tags", adding), ("remove_tags", removing)):
             for id in ids:
                 try:
-                    self._tag(verb, MODULES[0], id, [segment])
+                    self._tag_whoever(verb, id, segment)
                     results.append(Written(key=id, id=id))
                 except RemoteError as error:
                     results.append(_told(error, id))
@@ -361,7 +362,7 @@ class ZohoConnector:
         """Return what is told of each row; a refusal of the only row is told as that row's."""
         try:
             answers = self._ask(method, path, json=body).get("data")
-        except (RemoteInvalid, RemoteConflict, RemoteNotFound) as error:
+        except (RemoteInvalid, RemoteConflict, RemoteNotFound, Locked) as error:
             if count > 1:
                 raise
             twin: Json = {"id": error.existing} if error.existing else {"api_name": error.fields[0]} if error.fields else {}
@@ -392,6 +393,15 @@ class ZohoConnector:
         rows = self._ask("POST", f"{module}/{quote(id, safe='')}/actions/{verb}", json=body, safe=True).get("data") or [{}]
         if rows[0].get("status") == "error":
             raise row_error(rows[0], 200)
+
+    def _tag_whoever(self, verb: str, id: str, tag: str) -> None:
+        """Give or take a tag of whichever module has the record."""
+        for module in MODULES:
+            try:
+                return self._tag(verb, module, id, [tag])
+            except RemoteNotFound:
+                if module == MODULES[-1]:
+                    raise
 
     def _there(
         self, module: str, activities: Sequence[Activity], items: Sequence[tuple[int, Mapping[str, Json]]]
