@@ -49,8 +49,3 @@ def _open(
 
 
 ACME = Provider(name="acme", label="Acme", open=_open, asks={"key": "API key"}, settings={}, oauth=FACTS)
-
-
-def acme(name: str) -> Provider:
-    """Find the provider, whatever is asked for."""
-    return ACME

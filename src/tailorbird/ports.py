@@ -526,6 +526,10 @@ class Store(Protocol):
         an attempt is counted, which whoever does not try after all has to take back."""
         ...
 
+    def hurry_actions(self, connector: str, field: str, value: str, now: int) -> int:
+        """Make due what waits of a connector's actions with this text in their payload; return how many."""
+        ...
+
     def actions(
         self, *, status: str | None = None, profile: int | None = None, after: int = 0, limit: int = 50
     ) -> list[Action]: ...

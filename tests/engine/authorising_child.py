@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from acme_crm import acme
+from acme_crm import ACME
 from tailorbird.core.context import SystemClock
 from tailorbird.engine.authorising import Authorising
 from tailorbird.errors import TailorbirdError
@@ -23,7 +23,7 @@ def main() -> None:
     row, secret = store.crm.connection("acme"), vault.read("acme")
     assert row is not None
     assert secret is not None
-    auth = Authorising(store, vault, clock).auth("acme", acme("acme"), secret.values, row.settings)
+    auth = Authorising(store, vault, clock).auth("acme", ACME, secret.values, row.settings)
     assert auth is not None
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from acme_crm import acme
+from acme_crm import ACME
 from tailorbird.connectors.rest import AuthExpired, AuthRevoked, RateLimited, Transient
 from tailorbird.connectors.rest.oauth import OAuthFacts, TokenDesk, addresses
 from tailorbird.core.connection import ConnectionStatus
@@ -58,7 +58,7 @@ def vault(store: Store, clock: ManualClock) -> Vault:
 
 @pytest.fixture
 def connections(store: Store, vault: Vault, clock: ManualClock) -> Iterator[Connections]:
-    made = Connections(store, vault, clock, provider=acme)
+    made = Connections(store, vault, clock, given={"acme": ACME})
     yield made
     made.close()
 
@@ -199,7 +199,7 @@ def test_an_access_that_was_taken_back_is_told_with_the_mend_and_not_asked_for_a
             connections.test("acme")
         assert "tailorbird connect acme" in told.value.hint
     assert len(server.asked) == 2
-    other = Connections(store, vault, clock, provider=acme)  # another process
+    other = Connections(store, vault, clock, given={"acme": ACME})  # another process
     with pytest.raises(AuthRevoked):
         other.open("acme").test()
     assert len(server.asked) == 2
@@ -228,7 +228,7 @@ def test_what_a_vendor_says_in_place_of_a_token_is_understood(
 
     server.refused = answer
     settings = {"url": server.url}
-    facts = acme("acme").oauth
+    facts = ACME.oauth
     assert facts is not None
     with pytest.raises(kind) as told:
         TokenDesk("Acme", facts, settings, clock, retry=Retry(tries=1)).renew({**APP, "refresh_token": "r-secret"})
@@ -259,7 +259,9 @@ def test_of_processes_that_need_a_token_at_once_one_renews_and_all_use_it(
     server.lasting = 1800 if rejected else 1  # all but ended when the others come
     with closing(open_store(url)) as store:
         clock = SystemClock()
-        made = Connections(store, open_vault(store.crm, clock, environ={"TAILORBIRD_VAULT_KEY": KEY}), clock, provider=acme)
+        made = Connections(
+            store, open_vault(store.crm, clock, environ={"TAILORBIRD_VAULT_KEY": KEY}), clock, given={"acme": ACME}
+        )
         connect(made, server)
         made.close()
     if not rejected:
@@ -310,7 +312,7 @@ def test_a_token_that_could_not_be_stored_is_not_used_and_not_lost(
             return vault.write("acme", values, expected=expected)
 
     keeping = Full()
-    facts = acme("acme").oauth
+    facts = ACME.oauth
     assert facts is not None
     desk = TokenDesk("Acme", facts, {"url": server.url}, clock)
     auth = OAuthAuth("Acme", keeping, desk, clock, turn=lambda: nullcontext(True))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from acme_crm import AcmeConnector, acme
+from acme_crm import ACME, AcmeConnector
 from tailorbird.connectors.memory import MemoryCrm
 from tailorbird.connectors.rest import AuthExpired, QuotaExhausted, RemoteInvalid, Transient
 from tailorbird.core.context import ManualClock
@@ -57,7 +57,7 @@ def server() -> Iterator[TokenServer]:
 @pytest.fixture
 def connections(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connections]:
     vault = open_vault(engine.store.crm, engine.clock, environ={"TAILORBIRD_VAULT_KEY": fresh_key()})
-    made = Connections(engine.store, vault, engine.clock, provider=acme)
+    made = Connections(engine.store, vault, engine.clock, given={"acme": ACME})
     yield made
     made.close()
 

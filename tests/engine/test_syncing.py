@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +17,6 @@ from tailorbird.crm.model import Row, WebhookCall
 from tailorbird.engine import Engine
 
 T0 = 1_700_000_000_000
-Person = Callable[..., str]
 
 
 class Scene:
@@ -148,7 +148,9 @@ def test_what_changed_with_us_is_written_and_comes_back_as_no_news(scene: Scene)
     assert (scene.everything(), scene.crm.calls["upsert_many"]) == (before, writes)
 
 
-@pytest.mark.parametrize(("wins", "there", "here"), [("crm", "Nice", "Nice"), ("us", "Paris", "Paris"), ("never", "Nice", "Paris")])
+@pytest.mark.parametrize(
+    ("wins", "there", "here"), [("crm", "Nice", "Nice"), ("us", "Paris", "Paris"), ("never", "Nice", "Paris")]
+)
 def test_where_both_changed_the_rule_decides_and_it_is_recorded(scene: Scene, wins: str, there: str, here: str) -> None:
     fields = [{"field": "email"}, {"field": "city", "wins": wins}]
     scene.engine.apply([{"kind": "mapping", "name": "ours", "connection": "memory", "fields": fields}])
@@ -398,13 +400,44 @@ def test_subscriptions_that_end_soon_are_renewed(scene: Scene) -> None:
         assert engine.sync.subscriptions("ending") == []
 
 
+def test_a_connection_that_says_how_often_is_pulled_and_pushed_when_it_is_time(scene: Scene) -> None:
+    store = scene.engine.store.crm
+    held = scene.engine.connections.get("memory")
+    record = scene.person(email="ann@example.org")
+    assert scene.sync.run_due() == 0
+    store.put_connection(msgspec.structs.replace(held, settings={"pull_every": "15m", "push": True}))
+    assert scene.sync.run_due() == 1
+    scene.say("email:ann@example.org", city="Paris")
+    assert scene.sync.run_due() == 0
+    scene.clock.move_to(scene.clock.now() + 15 * MINUTE)
+    assert scene.sync.run_due() == 1
+    assert scene.crm.records[record].city == "Paris"
+    scene.crm.down = True
+    scene.clock.move_to(scene.clock.now() + 15 * MINUTE)
+    assert scene.sync.run_due() == 0
+    assert scene.engine.connections.get("memory").status == "unreachable"
+
+
+def test_a_webhook_lets_go_of_what_is_kept_of_a_person(scene: Scene) -> None:
+    record = scene.person(email="ann@example.org", city="Lyon")
+    scene.engine.clients.get_client_data("email:ann@example.org")
+    scene.edit(record, city="Nice")
+    scene.sync.receive_webhook("memory", scene.crm.signed(record))
+    assert "Nice" in str(scene.engine.clients.get_client_data("email:ann@example.org"))
+
+
 def test_the_verbs_of_callers_ask_in_our_words(scene: Scene) -> None:
     fields = [{"field": "email"}, {"field": "city"}, {"field": "status"}, {"field": "svc__c", "attribute": "services"}]
     scene.engine.apply([{"kind": "mapping", "name": "ours", "fields": fields}])
-    ann = scene.engine.crm.create({"email": "ann@example.org", "city": "Lyon", "services": ["lawn", "snow"], "signed_seasons": ["2026"]})
+    ann = scene.engine.crm.create(
+        {"email": "ann@example.org", "city": "Lyon", "services": ["lawn", "snow"], "signed_seasons": ["2026"]}
+    )
     bob = scene.engine.crm.create({"email": "bob@example.org", "city": "Lyon", "services": ["lawn"], "last_service_date": T0})
     assert scene.crm.records[ann.id or ""].fields["svc__c"] == ["lawn", "snow"]
-    names = lambda **asked: [r.id for r in scene.engine.crm.query(**asked)]  # noqa: E731
+
+    def names(**asked: Any) -> list[str]:
+        return [record.id for record in scene.engine.crm.query(**asked)]
+
     assert names(city="Lyon", services="snow") == [ann.id]
     assert names(services=["lawn"], not_signed_for_season=2026) == [bob.id]
     assert names(last_service_before=T0) == [ann.id]

@@ -26,8 +26,11 @@ from tailorbird.api.logs import Log, fault, open_log
 from tailorbird.api.metrics import Metrics
 from tailorbird.api.routes import (
     actions,
+    activities,
+    connections,
     contacts,
     content,
+    customers,
     definitions,
     directory,
     enrichment,
@@ -37,6 +40,7 @@ from tailorbird.api.routes import (
     questions,
     segments,
     service,
+    syncing,
     system,
 )
 from tailorbird.api.security import Keyring
@@ -98,6 +102,7 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
     app.openapi = schema  # type: ignore[method-assign]
     app.include_router(people.router(engine))
     app.include_router(contacts.router(engine))
+    app.include_router(customers.router(engine))
     app.include_router(segments.router(engine))
     app.include_router(directory.router(engine))
     app.include_router(questions.router(engine))
@@ -105,8 +110,11 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
     app.include_router(definitions.router(engine))
     app.include_router(content.router(engine))
     app.include_router(actions.router(engine))
+    app.include_router(activities.router(engine))
     app.include_router(enrichment.router(engine))
+    app.include_router(connections.router(engine))
     app.include_router(keys.router(engine, keyring))
+    app.include_router(syncing.router(engine))
     app.include_router(service.router(engine))
     app.include_router(system.router(engine, metrics, queued, schema))
     _refuse_alike(app, metrics, log)

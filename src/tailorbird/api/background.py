@@ -1,4 +1,4 @@
-"""What a server does besides answering: it delivers, notices keys made elsewhere, and finishes what others left half done."""
+"""What a server does besides answering: it delivers, reads from CRMs, notices new keys, and finishes what others left half done."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ __all__ = ["Background"]
 _PAUSE: Final = 0.25  # seconds between two looks into an outbox in which nothing was due
 _KEYS: Final = 2.0  # seconds until a key that another process made or revoked is known here
 _RESUME: Final = 5.0  # seconds between two looks whether a process died in the middle of something
+_CRM: Final = 5.0  # seconds between two looks whether it is time to read from a CRM
 _TROUBLE: Final = 2.0  # seconds to wait after an error
 
 
@@ -34,7 +35,7 @@ class Background:
         """Begin."""
         jobs: list[tuple[str, Callable[[], float]]] = [("keys", self._keys), ("resume", self._resume)]
         if self._engine.settings.deliver:
-            jobs.append(("deliverer", self._deliver))
+            jobs += [("deliverer", self._deliver), ("crm", self._crm)]
         for name, job in jobs:
             thread = threading.Thread(target=self._run, args=(name, job), name=name, daemon=True)
             thread.start()
@@ -67,6 +68,10 @@ class Background:
     def _resume(self) -> float:
         self._engine.resume()
         return _RESUME
+
+    def _crm(self) -> float:
+        self._engine.sync.run_due(stop=self._stopping.is_set)
+        return _CRM
 
     def _keys(self) -> float:
         self._reload_keys()

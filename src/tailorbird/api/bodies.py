@@ -10,10 +10,13 @@ import msgspec
 
 from tailorbird.errors import InvalidInput, TooLarge
 
-__all__ = ["MAX_BODY", "BadRequest", "Disconnected", "Receive", "UnsupportedEncoding", "decode", "read_body"]
+__all__ = ["MAX_BODY", "MAX_WEBHOOK", "BadRequest", "Disconnected", "Receive", "UnsupportedEncoding", "decode", "read_body"]
 
 MAX_BODY: Final = 4 * 1024 * 1024
 """Bytes of a body that is not event intake: a folder of definitions, say."""
+
+MAX_WEBHOOK: Final = 1024 * 1024
+"""Bytes of a webhook, which anybody may send before its signature is checked."""
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 T = TypeVar("T")

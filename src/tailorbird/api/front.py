@@ -12,8 +12,8 @@ from anyio.to_thread import run_sync
 
 from tailorbird.api import forms
 from tailorbird.api.answers import Answer, Send, encode, refusal, send_answer
-from tailorbird.api.bodies import MAX_BODY, BadRequest, Disconnected, Receive, UnsupportedEncoding, decode, read_body
-from tailorbird.api.guard import Guard
+from tailorbird.api.bodies import MAX_BODY, MAX_WEBHOOK, BadRequest, Disconnected, Receive, UnsupportedEncoding, decode, read_body
+from tailorbird.api.guard import Guard, is_signed
 from tailorbird.api.idempotency import Replies
 from tailorbird.api.logs import Log, fault
 from tailorbird.api.metrics import Metrics
@@ -194,7 +194,9 @@ class Front:
         _check_address(scope["path"], scope["query_string"])
         named = dict(scope["headers"])
         body = b""
-        if scope["method"] not in ("GET", "HEAD"):
+        if is_signed(scope["method"], scope["path"]):  # what is signed is these very bytes, whatever they are
+            body = await read_body(receive, MAX_WEBHOOK, length=named.get(b"content-length", b""))
+        elif scope["method"] not in ("GET", "HEAD"):
             body = await read_body(
                 receive, MAX_BODY, length=named.get(b"content-length", b""), encoding=named.get(b"content-encoding", b"")
             )

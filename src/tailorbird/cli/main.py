@@ -15,8 +15,10 @@ from tailorbird.cli import (
     agents,
     authoring,
     changing,
+    connecting,
     contacts,
     content,
+    crm,
     directory,
     enriching,
     intake,
@@ -63,7 +65,8 @@ def version(context: typer.Context) -> None:
 
 
 for module in (
-    authoring, intake, reading, segments, changing, contacts, directory, enriching, content, narrative, agents, serving, simulating,
+    authoring, intake, reading, segments, changing, contacts, directory, enriching, connecting, crm, content, narrative, agents,
+    serving, simulating,
 ):  # fmt: skip
     module.add_to(app)
 

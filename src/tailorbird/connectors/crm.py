@@ -65,16 +65,15 @@ class Connected(Protocol):
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """How long to wait, in ms: after the first failure of a connection, at most, and what is put off meanwhile at least.
+    """How long to wait, in ms: one activity tries a CRM that is down again after ``first``, doubling up to ``most``; the others wait
+    for ``waiting`` at least, unless they are woken because it answers.
 
-    ``look`` is how often a connection that only a person can mend is looked at. ``together`` is how many activities one turn takes,
-    ``calls`` how many calls of one connection are under way at once.
+    ``together`` is how many activities one turn takes, ``calls`` how many calls of one connection are under way at once.
     """
 
     first: int = 1 * SECOND
     most: int = 30 * SECOND
-    waiting: int = 15 * SECOND
-    look: int = 20 * SECOND
+    waiting: int = 60 * SECOND
     together: int = 100
     calls: int = 32
 
@@ -128,7 +127,9 @@ class CrmActivities:
             return [Outcome(ok=False, final=True, detail=f"there is no connection {name:.60}") for _ in actions]
         until = self._held_until(connection, now)
         if until is not None:
-            return [self._put_off(action, until, now) for action in actions]
+            return self._with_one_to_try(
+                connection, actions, [self._put_off(action, until, now) for action in actions], until, now
+            )
         if connection.status == ConnectionStatus.CONNECTED:
             return self._write(connection, actions, now)
         with self._lock:
@@ -136,12 +137,14 @@ class CrmActivities:
                 self._trying.add(name)
         if not alone:  # somebody finds out already whether it answers again
             return [self._put_off(action, now + SECOND, now) for action in actions]
+        first = min(actions, key=lambda action: action.seq)
         try:
-            first = self._write(connection, actions[:1], now)
+            tried = self._write(connection, [first], now)[0]
         finally:
             with self._lock:
                 self._trying.discard(name)
-        return first + [self._put_off(action, now + self._wait(name), now) for action in actions[1:]]
+        wait = self._patience.waiting if tried.again is not None else 0
+        return [tried if action is first else self._put_off(action, now + wait, now) for action in actions]
 
     def close(self) -> None:
         """End the threads; the connectors are the connections' own."""
@@ -154,7 +157,7 @@ class CrmActivities:
         """Return until when nothing is to be sent to a connection; None: now is fine."""
         match connection.status:
             case ConnectionStatus.PAUSED | ConnectionStatus.UNAUTHORISED:
-                return now + self._patience.look
+                return now + self._patience.waiting  # it is woken before, when it is mended
             case ConnectionStatus.LIMITED | ConnectionStatus.UNREACHABLE if connection.resumes_at is not None:
                 # A person may mend it before: what waits long looks now and then.
                 return min(connection.resumes_at, now + 5 * MINUTE) if connection.resumes_at > now else None
@@ -163,10 +166,24 @@ class CrmActivities:
 
     def _put_off(self, action: Action, until: int, now: int) -> Outcome:
         """Return that an action waits: all of a person for equally long, so that their order stays, others spread out."""
-        long = until > now + 2 * SECOND
-        spread = int(bucket(bucket_seed(f"{_person(action)}"), "crm") * (self._patience.waiting if long else SECOND))
-        due = max(until, now + self._patience.waiting) if long else until
-        return Outcome(ok=False, again=due - now + spread, detail="the CRM is not to be called now")
+        spread = int(
+            bucket(bucket_seed(_person(action)), "crm") * min(self._patience.waiting // 2, max(until - now, SECOND // 10))
+        )
+        return Outcome(ok=False, again=until - now + spread, detail="the CRM is not to be called now")
+
+    def _with_one_to_try(
+        self, connection: Connection, actions: Sequence[Action], outcomes: Sequence[Outcome], until: int, now: int
+    ) -> list[Outcome]:  # fmt: skip
+        """Let one of those that wait try an unreachable CRM when its time comes, and the others wait longer, to be woken."""
+        if connection.status != ConnectionStatus.UNREACHABLE:
+            return list(outcomes)
+        first = min(actions, key=lambda action: action.seq)
+        late = now + self._patience.waiting
+        return [
+            Outcome(ok=False, again=until - now, detail=outcome.detail) if action is first
+            else self._put_off(action, max(until, late), now)
+            for action, outcome in zip(actions, outcomes, strict=True)
+        ]  # fmt: skip
 
     def _wait(self, name: str) -> int:
         """Return the ms to wait after the failures so far: doubling, give or take a quarter."""
@@ -184,13 +201,20 @@ class CrmActivities:
             try:
                 connector = self._connected.open(connection.name)
             except Unavailable as error:
-                found |= {key: Outcome(ok=False, again=self._patience.look, detail=error.message) for key in made}
+                found |= {key: Outcome(ok=False, again=self._patience.waiting, detail=error.message) for key in made}
             except NotFound as error:
                 self._connected.mark(connection.name, ConnectionStatus.UNAUTHORISED, error=error.message)
-                found |= {key: self._put_off(a, now + self._patience.look, now) for a in ready if (key := a.key) in made}
+                found |= {key: self._put_off(a, now + self._patience.waiting, now) for a in ready if (key := a.key) in made}
             else:
                 found |= self._in_waves(connection, connector, [(a, made[a.key]) for a in ready if a.key in made], now)
-        return [found[action.key] for action in actions]
+        return self._tried(connection.name, actions, found, now)
+
+    def _tried(self, name: str, actions: Sequence[Action], found: Mapping[str, Outcome], now: int) -> list[Outcome]:
+        """Return the outcomes; where the CRM did not answer, one of them is to try again before the others."""
+        until = self._not_before.get(name, 0)
+        failed = self._failures.get(name, 0) > 0 and until > now and all(one.again is not None for one in found.values())
+        first = min(actions, key=lambda action: action.seq)
+        return [Outcome(ok=False, again=until - now) if failed and a is first else found[a.key] for a in actions]
 
     def _in_order(self, name: str, actions: Sequence[Action], now: int, found: dict[str, Outcome]) -> list[Action]:
         """Return, in order of admission, those for whose person nothing earlier waits elsewhere; the others are told to wait."""
@@ -268,7 +292,7 @@ class CrmActivities:
             left = rest
             if len(waiting) == len(wave):  # the CRM does not answer
                 break
-        then = now + (self._wait(connection.name) if blocked else 0)
+        then = now + (self._patience.waiting if blocked else 0)
         return found | {action.key: self._put_off(action, then, now) for action, _ in left}
 
     def _calls(self, calls: list[tuple[Connection, CrmConnector, list[tuple[Action, Activity]]]]) -> list[dict[str, Outcome]]:
@@ -291,7 +315,7 @@ class CrmActivities:
                 return {action.key: self._failed(name, action, error) for action, _ in pairs}
             return {key: outcome for pair in pairs for key, outcome in self._call(connection, connector, [pair]).items()}
         except TailorbirdError as error:  # such as credentials that cannot be opened just now
-            return {a.key: Outcome(ok=False, again=self._patience.look, detail=error.message) for a, _ in pairs}
+            return {a.key: Outcome(ok=False, again=self._patience.waiting, detail=error.message) for a, _ in pairs}
         by_key = {one.key: one for one in logged}
         found = {a.key: self._became(name, a, by_key.get(activity.key)) for a, activity in pairs}
         if any(outcome.again is None for outcome in found.values()):
@@ -323,20 +347,20 @@ class CrmActivities:
                 self._mark(name, ConnectionStatus.LIMITED, error.message, until)
                 return self._put_off(action, until, now)
             case Transient():
-                until = now + max(self._one_more(name, now), error.retry_after or 0)
+                until = now + self._one_more(name, now, error.retry_after or 0)
                 self._mark(name, ConnectionStatus.UNREACHABLE, error.message, until)
-                return self._put_off(action, until, now)
+                return self._put_off(action, max(until, now + self._patience.waiting), now)
             case AuthExpired() | AuthRevoked() | Forbidden():
                 self._mark(name, ConnectionStatus.UNAUTHORISED, error.message, None)
-                return self._put_off(action, now + self._patience.look, now)
+                return self._put_off(action, now + self._patience.waiting, now)
         return Outcome(ok=False, final=True, detail=error.message)
 
-    def _one_more(self, name: str, now: int) -> int:
+    def _one_more(self, name: str, now: int, least: int) -> int:
         """Count a failure, those of one instant once; return how long to wait."""
         with self._lock:
             if self._not_before.get(name, 0) <= now:
                 self._failures[name] = self._failures.get(name, 0) + 1
-                self._not_before[name] = now + self._wait(name)
+                self._not_before[name] = now + max(self._wait(name), least)
             return self._not_before[name] - now
 
     def _mark(self, name: str, status: ConnectionStatus, error: str, resumes_at: int | None) -> None:

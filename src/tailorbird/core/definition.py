@@ -26,7 +26,9 @@ class Kind(StrEnum):
     LIFECYCLE = "lifecycle"  # spec: stages: [{name, when?, from_anywhere?, terminal?}]; what people go through
     PIPELINE = "pipeline"  # spec: stages: [{name, probability}]; what deals go through
     PERSONALIZATION = "personalization"  # spec: labels: [{label, when?, content}], gaps, interactions, channels, …
-    MAPPING = "mapping"  # spec: connection?, fields?: [{field, attribute?, direction?, transform?, wins?}], tags?, consent?, object?
+    MAPPING = (
+        "mapping"  # spec: connection?, fields?: [{field, attribute?, direction?, transform?, wins?}], tags?, consent?, object?
+    )
 
 
 class Status(StrEnum):

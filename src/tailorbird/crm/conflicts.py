@@ -12,7 +12,20 @@ from tailorbird.core.connection import Link
 from tailorbird.core.event import Json
 from tailorbird.crm.mapping import MappedField
 
-__all__ = ["CONSENT", "HELD", "Act", "Decision", "Ours", "TagChanges", "base_of", "consent_pulled", "decide", "tag_changes", "to_push"]
+__all__ = [
+    "CONSENT",
+    "HELD",
+    "Act",
+    "Decision",
+    "Ours",
+    "TagChanges",
+    "base_of",
+    "consent_pulled",
+    "decide",
+    "note",
+    "tag_changes",
+    "to_push",
+]
 
 HELD = "held:"
 """What the name under which ``Link.seen`` keeps a value that a person has to decide about begins with."""
@@ -82,6 +95,25 @@ def decide(field: MappedField, link: Link, theirs: Json, ours: Ours, *, at: int 
             if at is None or ours.at is None or at >= ours.at:
                 return Decision(Act.PULL, conflict=True)
             return Decision(Act.PUSH if field.pushes else Act.HOLD, conflict=True)
+
+
+def note(
+    field: MappedField, seen: dict[str, Json], pushed: dict[str, Json], *, theirs: Json, ours: Json, decision: Decision
+) -> None:
+    """Note in copies of ``Link.seen`` and ``Link.pushed`` what was read of a field, once it is decided about.
+
+    What nobody may touch keeps what was agreed on, so that it stays undecided. What we wrote last counts no more where the CRM
+    said something new, or both agree on something else; an old copy leaves it.
+    """
+    name = field.field
+    if decision.act == Act.HOLD and decision.conflict and field.wins == "never":
+        seen[HELD + name] = theirs
+        return
+    newer = decision.act == Act.PULL or _same(theirs, ours) or not _same(theirs, seen.get(name))
+    if newer and name in pushed and not _same(pushed[name], theirs):
+        del pushed[name]
+    seen.pop(HELD + name, None)
+    seen[name] = theirs
 
 
 def to_push(field: MappedField, link: Link, ours: Ours) -> bool:

@@ -75,7 +75,18 @@ DEFAULT: Final = CrmMapping(
     fields=(
         *(
             MappedField(field=name, attribute=name)
-            for name in ("email", "phone", "first_name", "last_name", "company", "title", "city", "state", "country", "postal_code")
+            for name in (
+                "email",
+                "phone",
+                "first_name",
+                "last_name",
+                "company",
+                "title",
+                "city",
+                "state",
+                "country",
+                "postal_code",
+            )
         ),
         MappedField(field="owner", attribute="owner", direction="pull", wins="crm"),
         MappedField(field="status", attribute="crm_status", direction="pull", wins="crm"),

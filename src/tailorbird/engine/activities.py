@@ -19,14 +19,14 @@ from tailorbird.engine.refs import find_profile, read_instant
 from tailorbird.errors import InvalidInput, NotFound, TailorbirdError, Unavailable
 from tailorbird.ports import Unit
 
-__all__ = ["Activities", "ConnectionState", "Synced", "Syncing"]
+__all__ = ["Activities", "ActivityToSync", "ConnectionState", "Synced"]
 
 _LOOK: Final = 5.0  # seconds
 _MOST: Final = 10_000
 _TRIES: Final = 20
 
 
-class Syncing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ActivityToSync(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An activity to be written. ``profile`` is any reference to a person; ``record`` the CRM's id of them, in its place or besides.
 
     ``key`` tells it apart, so that giving it again writes nothing twice; left out, it follows from all the rest. ``at`` is now when
@@ -87,7 +87,7 @@ class Activities:
         Without ``connection`` it is the only one there is. Raises ``NotFound`` for an unknown person or connection and
         ``InvalidInput`` for an unknown kind.
         """
-        wanted = Syncing(
+        wanted = ActivityToSync(
             kind=kind, profile=profile, record=record, connection=connection, subject=subject, body=body, at=at, data=dict(data or {}),
             key=key,
         )  # fmt: skip
@@ -96,7 +96,7 @@ class Activities:
         found = self._parts.store.action(action.key)
         return Synced(key=action.key, connection=str(action.payload["connection"]), status=found.status if found else "pending")
 
-    def batch_sync_activities(self, activities: Sequence[Mapping[str, Any] | Syncing]) -> list[Synced]:
+    def batch_sync_activities(self, activities: Sequence[Mapping[str, Any] | ActivityToSync]) -> list[Synced]:
         """Have many written, in one transaction; return what became of each, in order. A bad one keeps no good one back."""
         if len(activities) > _MOST:
             raise InvalidInput(f"{len(activities)} activities are too many at once.", hint=f"Give at most {_MOST:,} at a time.")
@@ -149,7 +149,7 @@ class Activities:
 
     # ---- inside
 
-    def _action(self, wanted: Syncing) -> Action:
+    def _action(self, wanted: ActivityToSync) -> Action:
         now = self._parts.now()
         kind = _known(wanted.kind)
         connection = self.connection(wanted.connection)
@@ -194,11 +194,11 @@ class Activities:
         raise Unavailable("other processes wrote in between each time we tried.", hint="Try again.")
 
 
-def _read(one: Mapping[str, Any] | Syncing) -> Syncing:
-    if isinstance(one, Syncing):
+def _read(one: Mapping[str, Any] | ActivityToSync) -> ActivityToSync:
+    if isinstance(one, ActivityToSync):
         return one
     try:
-        return msgspec.convert(dict(one), Syncing)
+        return msgspec.convert(dict(one), ActivityToSync)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"the activity cannot be read: {error}", hint="Give kind, and profile or record.") from None
 

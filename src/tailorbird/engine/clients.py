@@ -18,7 +18,7 @@ from tailorbird.crm.cache import CacheStats, ClientCache, Loaded, context_cache,
 from tailorbird.crm.model import NEUTRAL, Record
 from tailorbird.crm.port import CrmConnector, Filters
 from tailorbird.crm.retrying import attempt, plan_of
-from tailorbird.engine.activities import Activities, Synced, Syncing
+from tailorbird.engine.activities import Activities, ActivityToSync, Synced
 from tailorbird.engine.content import Content
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile, read_ref
@@ -120,7 +120,7 @@ class Clients:
             return self._activities.sync_activity(None, kind, record=client.removeprefix(_RECORD), **options)
         return self._activities.sync_activity(client, kind, **options)
 
-    def batch_sync_activities(self, activities: Sequence[Mapping[str, Any] | Syncing]) -> list[Synced]:
+    def batch_sync_activities(self, activities: Sequence[Mapping[str, Any] | ActivityToSync]) -> list[Synced]:
         """Have many written; return what became of each."""
         return self._activities.batch_sync_activities(activities)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from threading import RLock
 from typing import Final, NamedTuple
@@ -19,14 +20,14 @@ from tailorbird.core.context import Clock
 from tailorbird.core.event import Json
 from tailorbird.crm.port import CrmConnector, Identity
 from tailorbird.engine.authorising import Authorising, AuthorizePage
-from tailorbird.errors import InvalidInput, NotFound
+from tailorbird.errors import InvalidInput, NotFound, Unavailable
 from tailorbird.ports import Store
 from tailorbird.storage.secrets import Vault
 
 __all__ = ["Connections", "Given"]
 
-Given = CrmConnector | Callable[[], CrmConnector]
-"""A connector that is brought along in place of one that is opened with credentials, or what makes it."""
+Given = CrmConnector | Callable[[], CrmConnector] | Provider
+"""A connector that is brought along in place of one that is opened with credentials, or what makes it; or a kind of CRM of one's own."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,59}")
 _FRESH: Final = 5.0
@@ -43,24 +44,23 @@ class Connections:
     """The connections of one engine. All verbs may be called from any thread.
 
     ``open`` is what everybody else needs: it returns the connector of a connection, the same one each time. ``given`` are
-    connectors that need no credentials, by the name of their connection; tests bring those in memory. ``provider`` finds providers.
-    ``when_unauthorised`` is called with a connection that becomes unauthorised, once until it is mended.
+    connectors that need no credentials, by the name of their connection (tests bring those in memory), and providers of one's own,
+    by the name that they are connected by. ``when_unauthorised`` is called with a connection that becomes unauthorised, once until
+    it is mended, and ``when_connected`` with the name of one that is mended or made.
     """
 
-    def __init__(
-        self, store: Store, vault: Vault, clock: Clock, *, given: Mapping[str, Given] | None = None,
-        provider: Callable[[str], Provider] = provider,
-    ) -> None:  # fmt: skip
+    def __init__(self, store: Store, vault: Vault, clock: Clock, *, given: Mapping[str, Given] | None = None) -> None:
         self._store = store
-        self._provider = provider
-        self._authorising = Authorising(store, vault, clock)
         self._vault = vault
         self._clock = clock
+        self._authorising = Authorising(store, vault, clock)
         self._opened: dict[str, _Open] = {}
         self._retired: list[CrmConnector] = []
         self._lock = RLock()
         self.when_unauthorised: Callable[[Connection], None] | None = None
-        self._given = {name: _made(one) for name, one in (given or {}).items()}
+        self.when_connected: Callable[[str], object] | None = None
+        self._own = {name: one for name, one in (given or {}).items() if isinstance(one, Provider)}
+        self._given = {name: _made(one) for name, one in (given or {}).items() if not isinstance(one, Provider)}
         for name, connector in self._given.items():
             if store.crm.connection(name) is None:
                 now = clock.now()
@@ -118,6 +118,7 @@ class Connections:
             made = Connection(name=name, provider=chosen.name, settings=plain, created_at=now, changed_at=now)
             self._store.crm.put_connection(made)
             self._retire(name)
+        self._connected(name)
         return self.get(name)
 
     def connect(
@@ -126,10 +127,12 @@ class Connections:
     ) -> Identity:  # fmt: skip
         """Add a connection and try it; where the CRM refuses, all is as it was before, and its error is raised."""
         name = _checked(name or self._provider(provider_name).name)
-        before, kept = self._store.crm.connection(name), self._vault.read(name)
+        before, kept = self._store.crm.connection(name), None
+        with suppress(Unavailable):  # what cannot be opened any more is mended by connecting anew
+            kept = self._vault.read(name)
         self.add(provider_name, name, secret=secret, settings=settings)
         try:
-            return self.test(name)
+            return self.open(name).test()  # what is refused now is told to who connects, and to nobody else
         except BaseException:
             with self._lock:
                 if before is None:
@@ -203,6 +206,8 @@ class Connections:
         lost = status == ConnectionStatus.UNAUTHORISED and found.status != ConnectionStatus.UNAUTHORISED
         if lost and self.when_unauthorised is not None:  # outside the lock: it writes through the loop, which has one of its own
             self.when_unauthorised(changed)
+        if status == ConnectionStatus.CONNECTED:
+            self._connected(name)
         return changed
 
     def pause(self, name: str) -> Connection:
@@ -232,6 +237,13 @@ class Connections:
             self._retired.clear()
 
     # ---- inside
+
+    def _provider(self, name: str) -> Provider:
+        return self._own.get(name) or provider(name)
+
+    def _connected(self, name: str) -> None:
+        if self.when_connected is not None:
+            self.when_connected(name)
 
     def _open(self, name: str) -> CrmConnector:
         row = self._store.crm.connection(name)
@@ -266,7 +278,7 @@ class Connections:
             self._retired.append(found.connector)
 
 
-def _made(given: Given) -> CrmConnector:
+def _made(given: CrmConnector | Callable[[], CrmConnector]) -> CrmConnector:
     return given() if callable(given) else given
 
 

@@ -88,7 +88,10 @@ class Crm:
             return connector.search(text, limit=limit)
 
     def create(self, attributes: Mapping[str, Json], *, connection: str | None = None, key: str | None = None) -> Written:
-        """Make a record; where one exists already, what is given is written onto it. ``key`` makes a retry harmless where the CRM can tell."""
+        """Make a record; where one exists already, what is given is written onto it.
+
+        ``key`` makes a retry harmless where the CRM can tell.
+        """
         name, connector = self._connector(connection)
         mapping = self._syncing.mapping(name)
         values = _values(mapping, attributes)

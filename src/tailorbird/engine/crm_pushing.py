@@ -22,7 +22,7 @@ from tailorbird.engine.parts import Parts
 from tailorbird.profiles.drafts import Draft
 from tailorbird.runtime.ingest import OWN_IDS
 
-__all__ = ["FIELDS_DROPPED", "Failure", "Planned", "Pushed", "plan", "push_rows", "write_planned"]
+__all__ = ["FIELDS_DROPPED", "Failure", "Job", "Planned", "Pushed", "plan", "push_rows", "write_planned"]
 
 FIELDS_DROPPED: Final = "crm.fields_dropped"
 _NAMES: Final = ("email", "phone")
@@ -73,7 +73,7 @@ class Pushed:
         self.dropped.update(other.dropped)
 
 
-class _Job(msgspec.Struct, kw_only=True):
+class Job(msgspec.Struct, kw_only=True):
     """One row on its way, with what is noted in its link once it is written."""
 
     planned: Planned
@@ -84,24 +84,24 @@ class _Job(msgspec.Struct, kw_only=True):
 
 
 def plan(
-    parts: Parts, name: str, connector: CrmConnector, mapping: CrmMapping, profiles: Sequence[Profile], *, create: bool = False
-) -> list[_Job]:
-    """Return what there is to write of these people at a connection, by what is known of it; nothing is asked or written."""
-    linked: dict[int, list[Link]] = {}
-    for link in parts.store.crm.links_of([profile.key for profile in profiles], connection=name):
-        linked.setdefault(link.profile, []).append(link)
-    jobs: list[_Job] = []
-    for profile in profiles:
-        links = linked.get(profile.key, [])
+    parts: Parts, connector: CrmConnector, mapping: CrmMapping, people: Sequence[tuple[Profile, Sequence[Link]]], *, connection: str,
+    create: bool = False,
+) -> list[Job]:  # fmt: skip
+    """Return what there is to write of these people and their records, by what is known of the CRM; nothing is asked or written.
+
+    With ``create`` also of those without a record; who had one that was deleted there is not made again.
+    """
+    jobs: list[Job] = []
+    for profile, links in people:
         for link in links:
             if link.gone_at is None:
                 jobs += _jobs(parts, connector, mapping, profile, link)
-        if create and not links and profile.kind == "person":  # who was deleted there is not made again
-            jobs += _jobs(parts, connector, mapping, profile, Link(connection=name, record="", profile=profile.key))
+        if create and not links and profile.kind == "person":
+            jobs += _jobs(parts, connector, mapping, profile, Link(connection=connection, record="", profile=profile.key))
     return jobs
 
 
-def _jobs(parts: Parts, connector: CrmConnector, mapping: CrmMapping, profile: Profile, link: Link) -> Iterator[_Job]:
+def _jobs(parts: Parts, connector: CrmConnector, mapping: CrmMapping, profile: Profile, link: Link) -> Iterator[Job]:
     names = _names(parts, mapping, profile)
     said: dict[str, Json] = {}
     values: dict[str, Json] = {}
@@ -125,11 +125,11 @@ def _jobs(parts: Parts, connector: CrmConnector, mapping: CrmMapping, profile: P
         return  # who cannot be found again would be made twice
     state = msgspec.json.encode(values, order="deterministic").decode()
     key = digest("crm push", link.connection, profile.id, link.record, str(link.pushed_at), state)
-    row = Row(key=key, values=values, id=link.record or None, match=match, object=link.object or mapping.object) if values else None
-    planned = Planned(
-        profile=profile.id, record=link.record or None, values=values, match=match, lists=lists, optouts=optouts
+    row = (
+        Row(key=key, values=values, id=link.record or None, match=match, object=link.object or mapping.object) if values else None
     )
-    yield _Job(planned=planned, owner=profile, link=link, said=said, row=row)
+    planned = Planned(profile=profile.id, record=link.record or None, values=values, match=match, lists=lists, optouts=optouts)
+    yield Job(planned=planned, owner=profile, link=link, said=said, row=row)
 
 
 def _text(value: Json) -> str:
@@ -146,9 +146,7 @@ def _names(parts: Parts, mapping: CrmMapping, profile: Profile) -> dict[str, str
     return found
 
 
-def _tags(
-    connector: CrmConnector, profile: Profile, link: Link, said: dict[str, Json], values: dict[str, Json]
-) -> Lists:
+def _tags(connector: CrmConnector, profile: Profile, link: Link, said: dict[str, Json], values: dict[str, Json]) -> Lists:
     """Note the tags that are written, if any; return whether they are added to those there or take their place."""
     base = set(link.pushed.get(TAGS, link.seen.get(TAGS)) or ())
     ours = {tag for tag in profile.tags if not tag.startswith("suppressed:")}
@@ -206,7 +204,7 @@ def _one(connector: CrmConnector, row: Row, lists: Lists) -> Written:
 
 
 def write_planned(
-    parts: Parts, connector: CrmConnector, jobs: Sequence[_Job], *, now: int, progress: Callable[[int], None] | None = None
+    parts: Parts, connector: CrmConnector, jobs: Sequence[Job], *, now: int, progress: Callable[[int], None] | None = None
 ) -> Pushed:
     """Write what was planned; links are noted batch by batch, so that a push that is cut short goes on where it was."""
     pushed = Pushed()
@@ -214,7 +212,7 @@ def write_planned(
         chosen = [job for job in jobs if job.planned.lists == lists and job.row is not None]
         by_key = {job.row.key: job for job in chosen if job.row is not None}
         for batch in _batches(connector, [job.row for job in chosen if job.row is not None]):
-            results = _write(connector, batch, lists)  # type: ignore[arg-type]
+            results = _write(connector, batch, lists)
             _note(parts, [(by_key[row.key], done) for row, done in zip(batch, results, strict=True)], pushed, now)
             if progress is not None:
                 progress(len(batch))
@@ -223,7 +221,7 @@ def write_planned(
     return pushed
 
 
-def _note(parts: Parts, results: Iterable[tuple[_Job, Written]], pushed: Pushed, now: int) -> None:
+def _note(parts: Parts, results: Iterable[tuple[Job, Written]], pushed: Pushed, now: int) -> None:
     drafts: list[Draft] = []
     links: list[Link] = []
     for job, done in results:
@@ -260,7 +258,7 @@ def _known_as(parts: Parts, owner: Profile, connection: str, record: str) -> Dra
     )  # fmt: skip
 
 
-def _dropped(job: _Job, record: str, fields: tuple[str, ...]) -> Draft:
+def _dropped(job: Job, record: str, fields: tuple[str, ...]) -> Draft:
     data: dict[str, Json] = {"connection": job.link.connection, "record": record, "fields": list(fields)}
     assert job.row is not None
     return Draft(
@@ -269,7 +267,7 @@ def _dropped(job: _Job, record: str, fields: tuple[str, ...]) -> Draft:
     )  # fmt: skip
 
 
-def _opt_out(parts: Parts, connector: CrmConnector, jobs: Sequence[_Job], pushed: Pushed, now: int) -> None:
+def _opt_out(parts: Parts, connector: CrmConnector, jobs: Sequence[Job], pushed: Pushed, now: int) -> None:
     for job in jobs:
         done: Mapping[str, Json] = {}
         for name in job.planned.optouts:

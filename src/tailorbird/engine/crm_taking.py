@@ -13,7 +13,7 @@ from tailorbird.core.definition import Kind
 from tailorbird.core.event import PROFILE_UPDATED, TAG_ADDED, TAG_REMOVED, Json
 from tailorbird.core.ids import digest
 from tailorbird.core.profile import Identifier, Profile
-from tailorbird.crm.conflicts import CONSENT, HELD, Act, Ours, consent_pulled, decide, tag_changes
+from tailorbird.crm.conflicts import CONSENT, Act, Ours, consent_pulled, decide, note, tag_changes
 from tailorbird.crm.mapping import DEFAULT, CrmMapping, MappedField, mapping_from, read_record
 from tailorbird.crm.model import Record
 from tailorbird.engine.parts import Parts
@@ -57,9 +57,10 @@ class _Case:
     link: Link
     owner: Profile | None
     drafts: list[Draft] = field(default_factory=list)
+    named: bool = False  # the owner goes by the record's id already
     conflicts: int = 0
     seen: dict[str, Json] = field(default_factory=dict)
-    overtaken: set[str] = field(default_factory=set)  # fields whose last push counts no more
+    pushed: dict[str, Json] = field(default_factory=dict)
 
 
 def mapping_of(parts: Parts, connection: str) -> CrmMapping:
@@ -111,8 +112,7 @@ def take_records(parts: Parts, connection: str, records: Sequence[Record], *, ma
     taken.add(take_gone(parts, connection, gone, now=now))
     links = store.crm.links(connection, [record.id for record in alive])
     cases = [
-        _Case(record, links.get(record.id) or Link(connection=connection, record=record.id, profile=0), None)
-        for record in alive
+        _Case(record, links.get(record.id) or Link(connection=connection, record=record.id, profile=0), None) for record in alive
     ]
     _find_owners(parts, connection, cases)
     kept: list[_Case] = []
@@ -199,13 +199,15 @@ def _find_owners(parts: Parts, connection: str, cases: Sequence[_Case]) -> None:
         # who has another record of the same CRM already is another person, until the merge rule says otherwise
         if case.link.profile or others.get(key, case.record.id) == case.record.id:
             case.owner = found.get(key)
+            row = rows.get(Identifier(f"crm:{connection}", case.record.id))
+            case.named = case.link.profile != 0 or (row is not None and row.profile == key)
 
 
 def _judge(parts: Parts, connection: str, mapping: CrmMapping, case: _Case, now: int) -> None:
     """Decide about everything that the record says, and note what is to be told."""
     record, link, owner = case.record, case.link, case.owner
     said = read_record(mapping, record, region=parts.region)
-    case.seen = dict(link.seen)
+    case.seen, case.pushed = dict(link.seen), dict(link.pushed)
     attributes: dict[str, Json] = {}
     at = record.updated_at
     for item in mapping.fields:
@@ -215,14 +217,7 @@ def _judge(parts: Parts, connection: str, mapping: CrmMapping, case: _Case, now:
         decision = decide(item, link, theirs, ours, at=at)
         if decision.act == Act.PULL:
             attributes[item.attribute] = theirs
-        held = decision.act == Act.HOLD and decision.conflict and item.wins == "never"
-        if not held and (decision.act == Act.PULL or theirs == ours.value or theirs != link.seen.get(item.field)):
-            case.overtaken.add(item.field)
-        if held:
-            case.seen[HELD + item.field] = theirs
-        else:
-            case.seen.pop(HELD + item.field, None)
-            case.seen[item.field] = theirs
+        note(item, case.seen, case.pushed, theirs=theirs, ours=ours.value, decision=decision)
         if decision.conflict:
             case.conflicts += 1
             case.drafts.append(_conflict(connection, case, item, theirs, ours, decision.act))
@@ -244,8 +239,8 @@ def _tell_facts(
         facts.append(Draft(type=type_, data=data, identifiers=identifiers, source=source, at=when, id=_id(case, type_, data)))
 
     addressed = any(name in attributes for name in ("email", "phone"))
-    if attributes or link.profile == 0:
-        fact(PROFILE_UPDATED, {"attributes": attributes}, names if link.profile == 0 or addressed else own)
+    if attributes or not case.named:
+        fact(PROFILE_UPDATED, {"attributes": attributes}, names if not case.named or addressed else own)
     if mapping.tags != "none":
         tags = tag_changes(mapping.tags, link.seen.get(TAGS), record.tags, owner.tags if owner else ())
         for tag in tags.added:
@@ -253,14 +248,17 @@ def _tell_facts(
         for tag in tags.removed:
             fact(TAG_REMOVED, {"tag": tag}, own)
         case.seen[TAGS] = sorted(set(record.tags))
-        case.overtaken.add(TAGS)
+        if link.seen.get(TAGS) != case.seen[TAGS]:
+            case.pushed.pop(TAGS, None)
     if mapping.consent != "none":
         for name, given in consent_pulled(link, record.consents, owner.consents if owner else {}).items():
             channel, _, purpose = name.partition("/")
             draft = consent_draft(channel, purpose or "marketing", given, identifiers=own, source=source)
             fact(draft.type, draft.data, own)
         case.seen |= {CONSENT + name: given for name, given in record.consents.items()}
-        case.overtaken |= {CONSENT + name for name in record.consents}
+        for name, given in record.consents.items():
+            if link.seen.get(CONSENT + name) is not given:
+                case.pushed.pop(CONSENT + name, None)
     case.drafts[:0] = facts
 
 
@@ -299,7 +297,7 @@ def _tell(parts: Parts, cases: Sequence[_Case], taken: Taken, now: int) -> None:
             continue
         fresh = any(receipt.status == "accepted" for receipt in told)
         taken.changed += fresh and case.link.profile != 0
-        taken.created += case.link.profile == 0
+        taken.created += fresh and case.link.profile == 0
         taken.conflicts += case.conflicts
         public = next((receipt.profile for receipt in told if receipt.profile), None)
         owned.append((case, public or (case.owner.id if case.owner else "")))
@@ -312,9 +310,8 @@ def _tell(parts: Parts, cases: Sequence[_Case], taken: Taken, now: int) -> None:
 def _links(owned: Sequence[tuple[_Case, str]], keys: Mapping[str, int], now: int) -> Iterator[Link]:
     for case, public in owned:
         link, record = case.link, case.record
-        pushed = {n: value for n, value in link.pushed.items() if n not in case.overtaken or case.seen.get(n) == value}
         changed = msgspec.structs.replace(
-            link, profile=keys.get(public, link.profile), object=record.object, seen=case.seen, pushed=pushed, gone_at=None,
+            link, profile=keys.get(public, link.profile), object=record.object, seen=case.seen, pushed=case.pushed, gone_at=None,
             seen_at=link.seen_at if record.updated_at is not None and record.updated_at <= link.seen_at else record.updated_at or now,
         )  # fmt: skip
         if changed != link and changed.profile:

@@ -101,6 +101,7 @@ class Engine:
         vault = open_vault(store.crm, self.clock, url=self.settings.secrets_url)
         self.connections = Connections(store, vault, self.clock, given=crm)
         self.connections.when_unauthorised = Escalations(store, self.loop, self.connectors).auth_failed
+        self.connections.when_connected = lambda name: store.hurry_actions(CRM, "connection", name, self.clock.now())
         self.connectors.setdefault(CRM, CrmActivities(self.connections, store, self.clock))
         self.parts = Parts(
             store, self.loop, self.deliverer, self.connectors, self.clock, self.settings, Work(store), self.connections
@@ -111,7 +112,7 @@ class Engine:
         self.activities = Activities(self.parts)
         self.clients = Clients(self.parts, self.content, self.activities)
         self.contacts = Contacts(self.parts)
-        self.sync = Syncing(self.parts)
+        self.sync = Syncing(self.parts, self.clients.changed)
         self.crm = Crm(self.parts, self.sync)
         self.connectors.setdefault(FETCHER, Fetching(self.sync, self.connections))
         self.service = Personalizer(self.parts, adapters, model=self._model)
@@ -128,7 +129,8 @@ class Engine:
     ) -> Self:  # fmt: skip
         """Open the database at a URL or path (by default the one in the settings, ``tailorbird.db`` here).
 
-        ``crm`` brings connectors along as connections, by name, that need no credentials: for tests, and for CRMs of one's own.
+        ``crm`` brings connectors along as connections, by name, that need no credentials: for tests, and for CRMs of one's own;
+        and providers, to which connections can then be made.
         """
         chosen = settings or Settings()
         store = open_store(url or chosen.database_url)

@@ -12,7 +12,7 @@ import msgspec
 from tailorbird.connectors.rest.errors import Refused, RemoteError, Unsupported
 from tailorbird.core.action import Action
 from tailorbird.core.connection import ConnectionStatus, Link
-from tailorbird.core.context import DAY
+from tailorbird.core.context import DAY, HOUR
 from tailorbird.core.event import Event
 from tailorbird.core.ids import digest
 from tailorbird.core.profile import Profile
@@ -24,7 +24,11 @@ from tailorbird.engine.crm_pushing import Pushed, plan, write_planned
 from tailorbird.engine.crm_taking import CONFLICT_RESOLVED, Taken, mapping_of, roots, take_gone, take_records
 from tailorbird.engine.parts import Parts
 from tailorbird.engine.refs import find_profile
-from tailorbird.errors import InvalidInput
+from tailorbird.errors import InvalidInput, TailorbirdError
+from tailorbird.expr.check import resolve
+from tailorbird.expr.parse import parse
+from tailorbird.expr.types import Type
+from tailorbird.expr.units import duration_of
 
 __all__ = ["FETCH", "FETCHER", "Segmented", "Syncing"]
 
@@ -35,10 +39,14 @@ FETCHER: Final = "crm-records"
 
 _PEOPLE: Final = "people"
 _SUBSCRIPTIONS: Final = "subscriptions"
+_ADDRESS: Final = "webhook_url"
+_PULLED: Final = "pulled_at"
+_LONGEST: Final = HOUR  # after which a pull that another process began is taken for dead
 _SEGMENT: Final = "segment:"
 _PAGE: Final = 1_000
 
-Progress = Callable[[int, int | None], None]
+Progress = Callable[[int, int], None]
+_Person = tuple[Profile, list[Link]]
 
 
 class Segmented(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,10 +60,14 @@ class Segmented(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Syncing:
-    """The verbs that keep profiles and the records of CRMs in step, over an open engine."""
+    """The verbs that keep profiles and the records of CRMs in step, over an open engine.
 
-    def __init__(self, parts: Parts) -> None:
+    ``changed`` is told of each record (by connection and id) that changed at its CRM, for whoever keeps copies.
+    """
+
+    def __init__(self, parts: Parts, changed: Callable[[str, str], object] = lambda connection, record: None) -> None:
         self._parts = parts
+        self._changed = changed
 
     def mapping(self, connection: str) -> CrmMapping:
         """Return how the fields of a connection and attributes correspond."""
@@ -63,11 +75,13 @@ class Syncing:
 
     # ---- in
 
-    def pull(self, connection: str, *, full: bool = False, progress: Progress | None = None) -> Taken:
+    def pull(
+        self, connection: str, *, full: bool = False, progress: Progress | None = None, stop: Callable[[], bool] | None = None
+    ) -> Taken:
         """Read what changed at the CRM since the last time, or (the first time, or with ``full``) everything, and take it in.
 
         The place is kept after each page, so that a pull that was cut short goes on there. The next page is asked for while one is
-        taken in. Raises ``RemoteError`` when the CRM does not answer; what was taken until then stays.
+        taken in, and after each ``stop`` may end it. Raises ``RemoteError`` when the CRM does not answer; what was taken stays.
         """
         found = self._parts.connections.get(connection)
         connector = self._parts.connections.open(connection)
@@ -85,8 +99,10 @@ class Syncing:
                 if page.cursor is not None:
                     self._parts.store.crm.put_cursor(connection, _PEOPLE, page.cursor, now=now)
                 if progress is not None:
-                    progress(taken.read, page.total)
-                if not page.more or page.cursor is None:
+                    progress(taken.read, page.total or taken.read)
+                for record in page.records if cursor is not None else ():
+                    self._changed(connection, record.id)
+                if not page.more or page.cursor is None or (stop is not None and stop()):
                     return taken
 
     def fetch(self, connection: str, records: Sequence[str], *, object: str = "") -> Taken:
@@ -126,21 +142,23 @@ class Syncing:
         mapping = self.mapping(connection)
         pushed = Pushed(dry_run=dry_run)
         for people in self._people(connection, refs, create=create):
-            jobs = plan(self._parts, connection, connector, mapping, people, create=create)
+            jobs = plan(self._parts, connector, mapping, people, connection=connection, create=create)
             if dry_run:
                 pushed.rows += [job.planned for job in jobs]
                 continue
             with self._noting(connection):
                 pushed.add(write_planned(self._parts, connector, jobs, now=self._parts.now()))
             if progress is not None:
-                progress(pushed.written + len(pushed.failed), None)
+                progress(*[pushed.written + len(pushed.failed)] * 2)
         return pushed
 
     def conflicts(self, connection: str | None = None, *, limit: int = 50) -> list[Event]:
         """Return the latest conflicts, of a connection or of all, newest first: what each side said, and who won."""
-        condition = f"did({CONFLICT_RESOLVED})" if connection is None else f'did({CONFLICT_RESOLVED} where connection = "{connection}")'
+        condition = (
+            f"did({CONFLICT_RESOLVED})" if connection is None else f'did({CONFLICT_RESOLVED} where connection = "{connection}")'
+        )
         store = self._parts.store
-        keys = store.batch().members(_condition(self._parts, condition), self._parts.now())
+        keys = store.batch().members(resolve(parse(condition), self._parts.catalog.schema, expect=Type.BOOL), self._parts.now())
         found: list[Event] = []
         for start in range(0, len(keys), _PAGE):
             for events in store.history(keys[start : start + _PAGE], [CONFLICT_RESOLVED]).values():
@@ -161,6 +179,8 @@ class Syncing:
             members = self._parts.store.memberships(sorted({owner.key for owner in owners.values()}))
             inside = {key for key, found in members.items() if any(item.segment == segment for item in found)}
             for link in links:
+                if link.gone_at is not None:
+                    continue
                 owner = owners.get(link.profile)
                 wanted, there = owner is not None and owner.key in inside, mark in link.pushed
                 if wanted and not there:
@@ -210,6 +230,7 @@ class Syncing:
             if self._parts.store.action(key) is not None:
                 continue
             news += 1
+            self._changed(connection, notice.record)
             payload = {"connection": connection, "record": notice.record, "object": notice.object, "what": notice.what}
             action = Action(key=key, kind=FETCH, connector=FETCHER, payload=payload, due=now, created_at=now)
             self._parts.loop.admit_action(action, None, now)
@@ -222,7 +243,12 @@ class Syncing:
         with self._noting(connection):
             found = self._parts.connections.open(connection).subscribe(url)
         self._keep(connection, found)
+        self._parts.store.crm.put_cursor(connection, _ADDRESS, url, now=self._parts.now())
         return found
+
+    def webhook_url(self, connection: str) -> str | None:
+        """Return the address that the CRM was told to call, over which some of them sign; None where it was told by hand."""
+        return self._parts.connections.get(connection).cursors.get(_ADDRESS)
 
     def subscriptions(self, connection: str) -> list[Subscribed]:
         """Return what is subscribed to."""
@@ -235,6 +261,36 @@ class Syncing:
             self._parts.connections.open(connection).unsubscribe(self.subscriptions(connection))
         self._keep(connection, [])
 
+    def run_due(self, *, stop: Callable[[], bool] | None = None) -> int:
+        """Pull from each connection whose setting ``pull_every`` (``15m``) says that it is time, and push where ``push`` says so.
+
+        Subscriptions that end soon are renewed. Returns how many connections were brought into step; one that fails is noted in its
+        status and holds up no other. Of several processes one does it.
+        """
+        store, done = self._parts.store, 0
+        for item in self._parts.connections.list():
+            every = duration_of(str(item.settings.get("pull_every") or ""))
+            now = self._parts.now()
+            if not every or item.status in (ConnectionStatus.PAUSED, ConnectionStatus.UNAUTHORISED):
+                continue
+            if now < int(item.cursors.get(_PULLED, "0")) + every:
+                continue
+            name, token = f"crm-pull:{item.name}", digest("crm pull", item.name, str(now), str(id(self)))
+            if store.take_lease(name, token, f"pulling {item.name}", lasting=_LONGEST).token != token:
+                continue
+            try:
+                store.crm.put_cursor(item.name, _PULLED, str(now), now=now)
+                self.pull(item.name, stop=stop)
+                if item.settings.get("push") is True:
+                    self.push(item.name, fresh=False)
+                done += 1
+            except TailorbirdError:
+                continue  # its status says why, where it is the CRM
+            finally:
+                store.drop_lease(name, token)
+        self.renew_subscriptions()
+        return done
+
     def renew_subscriptions(self, *, within: int = DAY) -> int:
         """Renew the subscriptions of all connections that end within so many ms; return how many were. A CRM that fails is noted."""
         renewed = 0
@@ -246,7 +302,7 @@ class Syncing:
             try:
                 with self._noting(item.name):
                     fresh = self._parts.connections.open(item.name).renew(ending)
-            except RemoteError:
+            except TailorbirdError:
                 continue  # its status says why; there is time until they end
             renewed += len(fresh)
             self._keep(item.name, [*(s for s in held if s not in ending), *fresh])
@@ -270,36 +326,40 @@ class Syncing:
         if connections.get(connection).status in (ConnectionStatus.UNREACHABLE, ConnectionStatus.LIMITED):
             connections.mark(connection, ConnectionStatus.CONNECTED)
 
-    def _people(self, connection: str, refs: Iterable[str] | None, *, create: bool) -> Iterator[list[Profile]]:
+    def _people(self, connection: str, refs: Iterable[str] | None, *, create: bool) -> Iterator[list[_Person]]:
+        """Yield people with their records at the connection, deleted ones among them, some at a time."""
         store = self._parts.store
         if refs is not None:
             people = {p.key: p for p in (find_profile(store, ref, region=self._parts.region) for ref in refs)}
             chosen = list(people.values())
-            yield from (chosen[start : start + _PAGE] for start in range(0, len(chosen), _PAGE))
-            return
-        if create:
-            after = 0
-            while page := store.page_profiles(after=after, limit=_PAGE, kind="person"):
-                after = page[-1].key
-                yield [profile for profile in page if profile.merged_into is None]
+            for start in range(0, len(chosen), _PAGE):
+                yield [(profile, self._records(connection, profile)) for profile in chosen[start : start + _PAGE]]
             return
         seen: set[int] = set()
         for links in self._links(connection):
-            owners = {owner.key: owner for owner in roots(store, {link.profile for link in links}).values()}
-            yield [owner for key, owner in owners.items() if key not in seen]
-            seen |= owners.keys()
+            owners = roots(store, {link.profile for link in links})
+            found: dict[int, _Person] = {}
+            for link in links:
+                if (owner := owners.get(link.profile)) is not None:
+                    found.setdefault(owner.key, (owner, []))[1].append(link)
+            yield list(found.values())
+            seen |= found.keys()
+        after = 0
+        while create and (page := store.page_profiles(after=after, limit=_PAGE, kind="person")):
+            after = page[-1].key
+            yield [(profile, []) for profile in page if profile.merged_into is None and profile.key not in seen]
+
+    def _records(self, connection: str, profile: Profile) -> list[Link]:
+        """Return the links of a person, also those of people who became part of them."""
+        store = self._parts.store
+        kind = f"crm:{connection}"
+        names = [row.value for row in store.identifiers(profile.key) if row.kind == kind]
+        linked = {link.record: link for link in store.crm.links_of([profile.key], connection=connection)}
+        return list({**linked, **store.crm.links(connection, names)}.values())
 
     def _links(self, connection: str) -> Iterator[list[Link]]:
-        """Yield the links of records that are there, a page at a time."""
+        """Yield the links of a connection, a page at a time."""
         after = ""
         while page := self._parts.store.crm.page_links(connection, after=after, limit=_PAGE):
             after = page[-1].record
-            yield [link for link in page if link.gone_at is None]
-
-
-def _condition(parts: Parts, text: str):  # type: ignore[no-untyped-def]
-    from tailorbird.expr.check import resolve
-    from tailorbird.expr.parse import parse
-    from tailorbird.expr.types import Type
-
-    return resolve(parse(text), parts.catalog.schema, expect=Type.BOOL)
+            yield page

@@ -340,6 +340,18 @@ class SqlStore(RecordReading):
                 connection.execute(update(table).where(table.c.key.in_(part)).values(**taken))
         return [msgspec.structs.replace(a, status=ActionStatus.SENDING, due=now + lease, attempts=a.attempts + 1) for a in found]
 
+    def hurry_actions(self, connector: str, field: str, value: str, now: int) -> int:
+        """Make due what waits of a connector's actions with this text in their payload; return how many."""
+        table = schema.outbox
+        chosen = and_(
+            table.c.status == ActionStatus.PENDING.value, table.c.due > now, table.c.connector == connector,
+            table.c.payload[field].as_string() == value,
+        )  # fmt: skip
+        if self._one_action(select(table.c.seq).where(chosen).limit(1)) is None:
+            return 0
+        with self._database.writing() as connection:
+            return connection.execute(update(table).where(chosen).values(due=now)).rowcount
+
     # ---- the rest
     def remember_reply(self, key: str, digest: str, reply: Json, at: int) -> None:
         """Keep a reply under an idempotency key; those older than a day are dropped."""
