@@ -16,7 +16,7 @@ from tailorbird.simulators.pipedrive import PipedriveSimulator
 
 def forged(call: WebhookCall) -> list[WebhookCall]:
     """Return the call without its password, and with another; the body is not signed by this vendor."""
-    others = ({}, {**call.headers, "authorization": "Basic dGFpbG9yYmlyZDpvdGhlcg=="})
+    others: tuple[dict[str, str], ...] = ({}, {**call.headers, "authorization": "Basic dGFpbG9yYmlyZDpvdGhlcg=="})
     return [WebhookCall(method=call.method, url=call.url, headers=headers, body=call.body) for headers in others]
 
 

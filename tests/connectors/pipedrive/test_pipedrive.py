@@ -223,7 +223,7 @@ def test_the_days_budget_is_told_from_a_burst(crm: PipedriveConnector, app: Pipe
     app.limited = 1
     with pytest.raises(RateLimited) as burst:
         crm.test()
-    assert burst.value.retry_after == 1_000
+    assert burst.value.retry_after == 2_000
     clock.move_to(T0 + 3_000)
     app.daily = 3
     with pytest.raises(QuotaExhausted):
