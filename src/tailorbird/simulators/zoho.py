@@ -146,9 +146,9 @@ class ZohoSimulator(Simulator):
                 return Reply(304, "")
         order = asked.get("sort_by", "id")
         rows.sort(key=lambda row: str(row.get(order, "")), reverse=asked.get("sort_order", "desc") == "desc")
-        return self._page(request, rows)
+        return self._page(request, rows, tokens=True)
 
-    def _page(self, request: Request, rows: list[dict[str, Any]]) -> Reply:
+    def _page(self, request: Request, rows: list[dict[str, Any]], *, tokens: bool = False) -> Reply:
         asked = request.query
         size = min(int(asked.get("per_page", "200")), 200)
         token = asked.get("page_token")
@@ -162,13 +162,9 @@ class ZohoSimulator(Simulator):
         fields = [name for name in asked.get("fields", "").split(",") if name]
         shown = [{name: row.get(name) for name in {"id": 0, **dict.fromkeys(fields)}} if fields else row for row in found]
         more = len(rows) > page * size
-        info = {
-            "per_page": size,
-            "count": len(found),
-            "page": page,
-            "more_records": more,
-            "next_page_token": f"after{page + 1}" if more else None,
-        }
+        info = {"per_page": size, "count": len(found), "page": page, "more_records": more}
+        if tokens and more:
+            info["next_page_token"] = f"after{page + 1}"
         return Reply(200, {"data": shown, "info": info})
 
     def _search(self, request: Request, module: str) -> Reply:
@@ -249,6 +245,8 @@ class ZohoSimulator(Simulator):
             "Created_By": _USER,
             "Modified_By": _USER,
         }
+        if module != "Notes":
+            details["$approval_state"] = "approved"
         told = {
             "code": "SUCCESS",
             "status": "success",
@@ -273,7 +271,16 @@ class ZohoSimulator(Simulator):
     def _insert(self, module: str, row: Mapping[str, Any], at: float) -> dict[str, Any]:
         self._next += 1
         id, when = str(self._next), _stamp(at)
-        self.rows[module][id] = {"Tag": [], "Email_Opt_Out": False, **row, "id": id, "Created_Time": when, "Modified_Time": when}
+        owner = {**_USER, "email": "ann@simulated.example"}
+        self.rows[module][id] = {
+            "Tag": [],
+            "Email_Opt_Out": False,
+            "Owner": owner,
+            **row,
+            "id": id,
+            "Created_Time": when,
+            "Modified_Time": when,
+        }
         return self.rows[module][id]
 
     def _tag(self, module: str, id: str, verb: str, body: Any) -> Reply:
@@ -349,4 +356,4 @@ def _row_error(code: str, message: str, details: Mapping[str, Any]) -> dict[str,
 
 
 def _nobody() -> Reply:
-    return _error(404, "INVALID_DATA", "the id given seems to be invalid", {"api_name": "id"})
+    return Reply(400, {"data": [_row_error("INVALID_DATA", "the id given seems to be invalid", {"api_name": "id"})]})

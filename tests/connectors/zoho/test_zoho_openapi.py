@@ -73,6 +73,15 @@ def document(request: Request) -> str | None:
     )
 
 
+def documented(raw: bytes) -> bytes:
+    """Return an answer without the two words of upserts that Zoho sends and its document leaves out."""
+    body = json.loads(raw)
+    for row in body.get("data") or () if isinstance(body, dict) else ():
+        row.pop("action", None)
+        row.pop("duplicate_field", None)
+    return json.dumps(body).encode()
+
+
 def mock(request: Request) -> MockRequest:
     body = None if request.body is None else json.dumps(request.body).encode()
     return MockRequest(
@@ -103,6 +112,8 @@ def test_requests_and_answers_are_as_the_documents_say(apis: dict[str, OpenAPI])
             for kind in ("note", "task", "call", "meeting")
         ]
         crm.log_activities(sent)
+        assert crm.get(id) is not None
+        assert crm.get("999") is None
         crm.unsubscribe(crm.subscribe("https://us.example/hook"))
         crm.close()
     seen = set()
@@ -113,7 +124,7 @@ def test_requests_and_answers_are_as_the_documents_say(apis: dict[str, OpenAPI])
         told = mock(request)
         apis[name].validate_request(told)
         if status not in (204, 304):
-            apis[name].validate_response(told, MockResponse(raw, status_code=status, content_type="application/json"))
+            apis[name].validate_response(told, MockResponse(documented(raw), status_code=status, content_type="application/json"))
             seen.add((request.method, name))
     assert seen >= {
         ("GET", "record"), ("POST", "record"), ("PUT", "record"), ("GET", "module-search"), ("POST", "coql"), ("POST", "notes"),

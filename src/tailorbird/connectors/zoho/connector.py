@@ -96,6 +96,10 @@ class ZohoConnector:
                 rows = self._ask("GET", f"{module}/{quote(id, safe='')}", params={"fields": _asked(module)}).get("data")
             except RemoteNotFound:
                 continue
+            except RemoteInvalid as error:
+                if "INVALID_DATA" not in error.message:
+                    raise
+                continue  # of an id that nobody has Zoho says no more than that
             if rows:
                 return record_of(module, rows[0])
         return None
@@ -200,7 +204,10 @@ class ZohoConnector:
                     done[place] = Logged(key=activities[place].key, id=id, found=True)
             for start in range(0, len(missing), _BATCH):
                 chosen = missing[start : start + _BATCH]
-                answers = self._send_rows("POST", module, {"data": [row for _, row in chosen], "trigger": []}, len(chosen))
+                body: dict[str, Json] = {"data": [row for _, row in chosen]}
+                if module != "Notes":  # notes set off nothing, and refuse the word
+                    body["trigger"] = []
+                answers = self._send_rows("POST", module, body, len(chosen))
                 for (place, _), answer in zip(chosen, answers, strict=True):
                     done[place] = _logged(activities[place].key, answer)
         return [done[place] for place in range(len(activities))]
@@ -332,7 +339,7 @@ class ZohoConnector:
             except RemoteError as error:
                 results.append(error)
                 continue
-            created = verb == "POST" or answer.get("action") == "insert"
+            created = verb == "POST" or (verb == "upsert" and _inserted(answer))
             results.append(Written(key=row.key, id=id, created=created, dropped=nowhere))
         return self._read_back(module, results, [values for values, _ in made], rows)
 
@@ -474,6 +481,12 @@ def _fits(record: Record, filters: Filters) -> bool:
         if at is not None and at >= before:
             return False
     return True
+
+
+def _inserted(answer: Mapping[str, Any]) -> bool:
+    """Return whether an upsert made its record: Zoho says so, though its own document knows nothing of the word."""
+    details = answer.get("details") or {}
+    return answer["action"] == "insert" if "action" in answer else details.get("Created_Time") == details.get("Modified_Time")
 
 
 def _told(result: Written | RemoteError, key: str) -> Written:
