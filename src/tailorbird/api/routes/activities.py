@@ -26,7 +26,7 @@ class OneActivity(Body):
     subject: Annotated[str, Field(max_length=255)] = ""
     body: Annotated[str, Field(max_length=10_000)] = ""
     at: Annotated[str | int | None, Field(description="Left out: now")] = None
-    data: dict[str, Any] = {}
+    data: Annotated[dict[str, Any], Field(default_factory=dict)]
     key: Annotated[str | None, Field(max_length=200, description="Tells it apart, so that a second try writes nothing twice")] = (
         None
     )
