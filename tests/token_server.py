@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 CLIENT, CLIENT_SECRET = "app-1", "client-secret:é+7"
+_ME = {"user": "ann", "preferred_username": "ann", "records": [{"Id": "00D1", "Name": "Acme"}], "done": True, "totalSize": 1}
 
 
 @dataclass
@@ -96,10 +97,20 @@ def vendor(**options: Any) -> Iterator[TokenServer]:
                 self._answer(*server.token(form, self.headers))
 
         def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            if parts.path == "/oauth/authorize":  # whoever comes here allows it at once
+                asked = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+                server.allow("code-of-a-person", asked["code_challenge"], asked["redirect_uri"])
+                self.send_response(302)
+                back = urlencode({"code": "code-of-a-person", "state": asked["state"]})
+                self.send_header("location", f"{asked['redirect_uri']}?{back}")
+                self.send_header("content-length", "0")
+                self.end_headers()
+                return
             token = self.headers.get("authorization", "").rpartition(" ")[2]
             server.called.append(token)
             ok = token in server.valid
-            self._answer(200 if ok else 401, {"user": "ann"} if ok else {"message": "Unauthorized"})
+            self._answer(200 if ok else 401, _ME if ok else {"message": "Unauthorized"})
 
         def _answer(self, status: int, body: Any) -> None:
             encoded = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.conftest import Live
+from api.conftest import Live, running
 from tailorbird.api.guard import scope_of
 from tailorbird.api.logs import fault, open_log
 from tailorbird.api.security import SCOPES, Keyring, Unauthorized, is_loopback, token_of
@@ -249,8 +249,7 @@ def test_a_defect_answers_with_a_problem_and_is_counted(serve: Callable[..., Liv
         def read_features(self, *_: Any, **__: Any) -> Any:
             raise KeyError("ann@example.org")
 
-    with Broken.open(str(tmp_path / "broken.db")) as engine:
-        live = serve(engine)
+    with Broken.open(str(tmp_path / "broken.db")) as engine, running(engine) as live:
         for path in ("/api/v1/segments", "/api/v1/profiles/ann/features"):
             answer = live.client.get(path)
             assert answer.status_code == 500 and answer.json()["code"] == "error" and "ann@" not in answer.text
@@ -258,19 +257,20 @@ def test_a_defect_answers_with_a_problem_and_is_counted(serve: Callable[..., Liv
         assert 'tailorbird_faults_total{where="api"} 1.0' in live.client.get("/metrics").text
 
 
-def test_the_clock_of_the_engine_decides_when_keys_expire(serve: Callable[..., Live], tmp_path: Path) -> None:
+def test_the_clock_of_the_engine_decides_when_keys_expire(tmp_path: Path) -> None:
     clock = ManualClock(1_000)
     with Engine.open(str(tmp_path / "clock.db"), clock=clock) as engine:
         token = Keyring(engine.store).create("k", ["read"], 1_000, expires_at=2_000)
-        live = serve(engine)
         headers = {"Authorization": f"Bearer {token}"}
-        assert live.client.get("/api/v1/segments", headers=headers).status_code == 200
-        clock.move_to(2_000)
-        assert live.client.get("/api/v1/segments", headers=headers).status_code == 401
+        with running(engine) as live:
+            assert live.client.get("/api/v1/segments", headers=headers).status_code == 200
+            clock.move_to(2_000)
+            assert live.client.get("/api/v1/segments", headers=headers).status_code == 401
 
 
-def test_revoking_the_last_key_does_not_open_a_server_that_had_keys(serve: Callable[..., Live], engine: Engine) -> None:
+def test_revoking_the_last_key_does_not_open_a_server_that_had_keys(engine: Engine) -> None:
     keyring = Keyring(engine.store)
     token = keyring.create("only", ["admin"], engine.now())
     keyring.revoke(token.split("_")[1], engine.now())
-    assert serve(engine).client.get("/api/v1/segments").status_code == 401
+    with running(engine) as live:
+        assert live.client.get("/api/v1/segments").status_code == 401

@@ -101,9 +101,8 @@ def test_a_segment_is_left_on_time_without_a_new_event(shop: Live) -> None:
     assert "tailorbird_timers_fired_total 1.0" in shop.client.get("/metrics").text
 
 
-def test_the_whole_round_works_on_every_database(serve: Callable[..., Live], store_url: str) -> None:
-    with Engine.open(store_url) as engine:
-        live = serve(engine)
+def test_the_whole_round_works_on_every_database(store_url: str) -> None:
+    with Engine.open(store_url) as engine, running(engine) as live:
         assert live.post("/api/v1/definitions", {"definitions": DEFINITIONS}).status_code == 200
         for _ in range(2):
             receipt = live.post("/api/v1/events", {"type": "page.viewed", "profile": "ann"}).json()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -288,8 +291,8 @@ def test_replies_keys_and_small_things_are_kept(store: SqlStore) -> None:
 
 
 def test_a_forgotten_person_leaves_no_trace(store: SqlStore) -> None:
-    secret = "zoe.secret@example.com"
-    rows = [IdentifierRow("email", secret, 1, 1, 1), IdentifierRow("anonymous_id", "secret-device", 1, 2, 1)]
+    secret = "zoe.hidden@example.com"
+    rows = [IdentifierRow("email", secret, 1, 1, 1), IdentifierRow("anonymous_id", "hidden-device", 1, 2, 1)]
     people = [
         person(1, attributes={"email": secret, "filler": "x" * 5000}), person(2, merged_into=1, attributes={"note": secret}), person(3),
     ]  # fmt: skip
@@ -309,9 +312,9 @@ def test_a_forgotten_person_leaves_no_trace(store: SqlStore) -> None:
     assert store.history([1, 2, 3]) == {1: [], 2: [], 3: [event(2, profile=3)]}
     assert (store.identifiers(1), store.memberships([1])[1], store.actions(), store.due_timers(99)) == ([], [], [], [])
     if not store.postgres:
-        assert b"secret" not in everything_beside(store)
+        assert b"hidden" not in everything_beside(store)
         store.close()
-        assert b"secret" not in everything_beside(store)
+        assert b"hidden" not in everything_beside(store)
 
 
 def test_numbers_of_erased_rows_are_not_given_again(store: SqlStore) -> None:
@@ -444,6 +447,69 @@ def test_what_was_acknowledged_is_there_after_reopening(store: SqlStore, store_u
     again = open_store(store_url)
     assert again.events() == [event(1)]
     again.close()
+
+
+def test_a_store_that_is_closed_answers_nobody_and_opens_nothing_anew(store_url: str) -> None:
+    store = open_store(store_url)
+    store.claim()
+    write(store, event(1))
+    store.close()
+    refused: list[Callable[[], object]] = [
+        store.last_seq,
+        lambda: store.known_ids(["e1"]),
+        lambda: store.commit(Unit()),
+        store.claim,
+        store.others_wrote,
+        lambda: store.lease_actions(1, limit=1, lease=1),
+        store.database.checkpoint,
+    ]
+    for ask in refused:
+        with pytest.raises(Unavailable, match="closed"):
+            ask()
+    store.close()
+    if store.postgres:
+        assert connections_to(store_url) == 0
+
+
+def test_what_a_thread_still_reads_from_is_closed_when_it_is_done(store_url: str) -> None:
+    store = open_store(store_url)
+    store.claim()
+    write(store, event(1))
+    reading, closed, found = threading.Event(), threading.Event(), []
+
+    def read() -> None:
+        with store.database.reading() as connection, store.database.reading_raw() as raw:
+            reading.set()
+            assert closed.wait(30)
+            found.extend([connection.exec_driver_sql("SELECT count(*) FROM event").scalar(), raw])
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert reading.wait(30)
+    store.close()
+    closed.set()
+    thread.join(30)
+    count, raw = found
+    assert count == 1, "what was under way is finished"
+    if store.postgres:
+        assert raw.closed and connections_to(store_url) == 0
+    else:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            raw.execute("SELECT 1")
+
+
+def connections_to(url: str) -> int:
+    """Return how many connections a PostgreSQL database has beside the one that asks; those that are ending are waited for."""
+    import psycopg
+
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with psycopg.connect(url, autocommit=True) as connection:
+        for _ in range(100):
+            ((count,),) = connection.execute(asked).fetchall()
+            if not count:
+                break
+            time.sleep(0.05)
+    return int(count)
 
 
 def test_a_url_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:

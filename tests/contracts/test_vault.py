@@ -185,7 +185,9 @@ def test_without_a_key_it_is_said_how_to_make_one(opened: Opened) -> None:
     assert "secret-7" not in str(told.value)
 
 
-@pytest.mark.parametrize("text", ["c2hvcnQ=", "not base64 at all", f"{KEY},short", ","])
+@pytest.mark.parametrize(
+    "text", ["c2hvcnQ=", "not base64 at all", f"{KEY},short", ","], ids=["short", "no base64", "one of two", "none"]
+)
 def test_a_key_that_is_none_is_refused_and_not_shown(rows: Rows, text: str) -> None:
     vault = open_vault(rows, ManualClock(7), environ={"TAILORBIRD_VAULT_KEY": text})
     with pytest.raises((InvalidInput, Unavailable)) as told:

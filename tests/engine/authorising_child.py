@@ -37,4 +37,5 @@ def main() -> None:
     store.close()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
 def test_every_route_is_in_the_reference_with_its_scope_and_nothing_else() -> None:
     page = (REFERENCE / "http.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"^\| (GET|POST|PUT|DELETE) \| `([^`]+)` \| (\S+) \|", page, re.MULTILINE))
+    told = set(re.findall(r"^\| (GET|POST|PUT|PATCH|DELETE) \| `([^`]+)` \| (\S+) \|", page, re.MULTILINE))
     app = create_app(":memory:")
     paths = app.openapi()["paths"]
     there = {(m.upper(), path, scope_of(m.upper(), path) or "–") for path, methods in paths.items() for m in methods}

@@ -73,10 +73,11 @@ def main() -> None:
     url, folder, round_, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     log = os.open(folder / f"acknowledged-{round_}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     sent = {line.split()[0] for path in folder.glob("acknowledged-*") for line in path.read_text().splitlines()}
-    # what an earlier round sent without an answer, and a little of what was answered, comes again before anything new
-    again = [
-        event for earlier in range(round_) for event in events(earlier, 300) if event.id not in sent or hash(event.id) % 5 == 0
-    ]
+    earlier = [event for before in range(round_) for event in events(before, 300)]
+    # A little of what was answered comes again, then what was sent without an answer, before anything new: in this order,
+    # so that also where little is done before the end comes, some of it is what was there before.
+    answered = [event for event in earlier if event.id in sent][-16:]
+    unsure = [event for event in earlier if event.id not in sent][-500:]
     engine = Engine.open(url, settings=Settings(), connectors=open_connectors(allow_http=True, timeout=5))
     engine.apply(definitions(port))
     stop = threading.Event()
@@ -87,7 +88,7 @@ def main() -> None:
 
     thread = threading.Thread(target=deliver, daemon=True)
     thread.start()
-    asyncio.run(intake(engine, again[-500:] + events(round_), log))
+    asyncio.run(intake(engine, answered + unsure + events(round_), log))
     stop.set()
     thread.join()
     engine.close()

@@ -18,7 +18,7 @@ from tailorbird.core.context import ManualClock
 from tailorbird.crm.model import Page, Record
 from tailorbird.engine import Engine
 
-PEOPLE = 2_500
+PEOPLE = 1_200
 T0 = 1_700_000_000_000
 
 

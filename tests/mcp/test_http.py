@@ -16,7 +16,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from api.conftest import DEFINITIONS, Live
+from api.conftest import DEFINITIONS, Live, running
 from tailorbird.api.security import Keyring
 from tailorbird.core.crm import Contact, CrmContext
 from tailorbird.engine import Engine
@@ -262,9 +262,8 @@ class Careless:
         return False
 
 
-def test_a_defect_is_logged_and_kept_from_the_caller(serve: Callable[..., Live], tmp_path: Path) -> None:
-    with Engine.open(str(tmp_path / "careless.db"), adapters=[Careless()]) as engine:
-        live = serve(engine)
+def test_a_defect_is_logged_and_kept_from_the_caller(tmp_path: Path) -> None:
+    with Engine.open(str(tmp_path / "careless.db"), adapters=[Careless()]) as engine, running(engine) as live:
         assert refusal(live, "segment", contact_id="ann") == "Something went wrong here; it was logged."
         assert '"fault"' in live.log.getvalue() and "SECRET" not in live.log.getvalue()
 

@@ -30,6 +30,7 @@ from tailorbird.api.routes import (
     connections,
     contacts,
     content,
+    customers,
     definitions,
     directory,
     enrichment,
@@ -101,6 +102,7 @@ def _fastapi(engine: Engine, metrics: Metrics, keyring: Keyring, log: Log, queue
     app.openapi = schema  # type: ignore[method-assign]
     app.include_router(people.router(engine))
     app.include_router(contacts.router(engine))
+    app.include_router(customers.router(engine))
     app.include_router(segments.router(engine))
     app.include_router(directory.router(engine))
     app.include_router(questions.router(engine))

@@ -64,9 +64,12 @@ class Callback:
         self._server.server_close()
         self._thread.join()
 
-    def wait(self, state: str, seconds: float) -> dict[str, list[str]] | None:
-        """Return what the browser brought with this state; None when it did not come in time."""
+    def expect(self, state: str) -> None:
+        """Let the visit with this state in."""
         self._state = state
+
+    def wait(self, seconds: float) -> dict[str, list[str]] | None:
+        """Return what the browser brought; None when it did not come in time."""
         return self._found if self._arrived.wait(seconds) else None
 
     def _take(self, path: str) -> bool:

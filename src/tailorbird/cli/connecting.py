@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -223,8 +224,9 @@ def _authorise(
     with Callback(port) as waiting:
         page = engine.connections.begin(chosen.name, name, secret=secret, settings=settings, redirect_uri=waiting.url)
         session.output.note(f"Allow access on this page, which a browser should open now:\n{page.url}")
-        _browse(page.url)
-        found = waiting.wait(page.state, _WAIT)
+        waiting.expect(page.state)
+        threading.Thread(target=_browse, args=(page.url,), daemon=True).start()  # some browsers are waited for until they end
+        found = waiting.wait(_WAIT)
     if found is None:
         raise Unavailable("nobody came back within ten minutes.", hint="Begin anew, perhaps with --no-browser.")
     return _back(engine, page.state, found)

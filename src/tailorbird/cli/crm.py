@@ -173,10 +173,10 @@ def status(context: typer.Context) -> None:
     columns = ("connection", "provider", "status", "waiting", "since", "resumes", "autosync", "why")
     rows = [
         (
-            one.connection, one.provider, one.status, one.waiting, instant_text(one.oldest), instant_text(one.resumes_at),
-            value_text(one.auto_sync), one.error or "",
+            s.connection, s.provider, s.status, s.waiting, instant_text(s.oldest), instant_text(s.resumes_at),
+            value_text(s.auto_sync), s.error or "",
         )
-        for one in found
+        for s in found
     ]  # fmt: skip
     session.output.table(columns, rows, numbers=("waiting",))
 

@@ -238,12 +238,12 @@ class Connections:
 
     # ---- inside
 
+    def _provider(self, name: str) -> Provider:
+        return self._own.get(name) or provider(name)
+
     def _connected(self, name: str) -> None:
         if self.when_connected is not None:
             self.when_connected(name)
-
-    def _provider(self, name: str) -> Provider:
-        return self._own.get(name) or provider(name)
 
     def _open(self, name: str) -> CrmConnector:
         row = self._store.crm.connection(name)

@@ -289,8 +289,9 @@ class CustomConnector:
         url = None
         if pages.limit_param:
             sent.append((pages.limit_param, str(size)))
-        number = int(place.get("n", pages.first if pages.kind == "page" else 0))
-        if pages.kind in ("page", "offset"):
+        counted = pages.kind in ("page", "offset")
+        number = int(place.get("n", pages.first if pages.kind == "page" else 0)) if counted else 0
+        if counted:
             sent.append((pages.param, str(number)))
         elif pages.kind == "cursor" and place.get("n"):
             sent.append((pages.param, str(place["n"])))

@@ -15,8 +15,11 @@ from tailorbird.errors import InvalidInput
 
 __all__ = ["OAUTH", "PROVIDER", "SalesforceConnector"]
 
+LOGIN: Final = "https://login.salesforce.com"
+
 OAUTH: Final = OAuthFacts(
-    authorize_url="{url}/services/oauth2/authorize", token_url="{url}/services/oauth2/token",
+    authorize_url="{url=https://login.salesforce.com}/services/oauth2/authorize",
+    token_url="{url=https://login.salesforce.com}/services/oauth2/token",
     scopes=("api", "refresh_token"), grants=("authorization_code", "jwt_bearer", "client_credentials"),
     base_field="instance_url", rotates=True,
 )  # fmt: skip
@@ -28,15 +31,16 @@ are refused at the common ones (login, test), and newer organisations want it as
 def _open(
     name: str, *, secret: Mapping[str, str], settings: Mapping[str, Json], clock: Clock, auth: Auth | None = None
 ) -> SalesforceConnector:
+    url = str(settings.get("url") or "")
     if auth is None:
         if not secret.get("key"):
             raise InvalidInput("No CRM credentials found for Salesforce.", hint="Connect it: an access token, or OAuth.")
+        if not url:
+            raise InvalidInput(
+                "the address of the Salesforce organisation is missing.", hint="Set url to https://NAME.my.salesforce.com."
+            )
         auth = bearer_auth(secret["key"])
-    url = str(settings.get("url") or auth.base_url() or "")
-    if not url:
-        raise InvalidInput(
-            "the address of the Salesforce organisation is missing.", hint="Set url to https://NAME.my.salesforce.com."
-        )
+    url = url or LOGIN  # the organisation's own address comes with the token
     given: dict[str, Any] = options(settings)
     return SalesforceConnector(name, url, auth=auth, clock=clock, **given)
 

@@ -165,7 +165,7 @@ def options(settings: Mapping[str, Json]) -> dict[str, object]:
     """Return a connector's options out of a connection's settings; lists may be written with commas.
 
     >>> options({"objects": "lead, contact", "tags_field": "Tags__c"})
-    {'objects': ('lead', 'contact'), 'tags_field': 'Tags__c'}
+    {'tags_field': 'Tags__c', 'objects': ('lead', 'contact')}
     """
     found: dict[str, object] = {}
     for name in ("version", "tags_field", "activity_key"):

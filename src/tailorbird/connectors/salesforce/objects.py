@@ -113,9 +113,11 @@ def read_record(object: str, row: Mapping[str, Any], tags_field: str = "") -> Re
     """Return a person as a row of an answer tells; what it leaves out is not said of them."""
     flat: dict[str, Json] = {}
     for name, value in row.items():
+        if name == "attributes" or value is None:
+            continue
         if isinstance(value, dict):  # a related record, such as the account
             flat |= {f"{name}.{inner}": told for inner, told in value.items() if inner != "attributes" and told is not None}
-        elif name != "attributes" and value is not None:
+        else:
             flat[name] = value
     texts = {ours: str(flat[theirs]) for ours, theirs in FIELDS[object].items() if theirs in flat}
     email = texts.get("email")

@@ -89,7 +89,7 @@ class Timeline:
             int(duration) if isinstance(duration, int | float) and not isinstance(duration, bool) and duration >= 0 else None
         )
         if ACTIVITIES[activity.kind] == "Event":
-            values |= {"StartDateTime": instant(activity.at), "DurationInMinutes": max(1, -(-(seconds or _MEETING * 60) // 60))}
+            values |= {"StartDateTime": _moment(activity), "DurationInMinutes": max(1, -(-(seconds or _MEETING * 60) // 60))}
             if isinstance(activity.data.get("location"), str):
                 values["Location"] = str(activity.data["location"])[:_SUBJECT]
             return values
@@ -120,7 +120,7 @@ class Timeline:
     def _by_description(self, kind: str, part: Sequence[Activity]) -> dict[str, str]:
         # A description cannot be asked by: what the same people have of the same moments is few, and is looked through.
         when = "StartDateTime" if kind == "Event" else "ActivityDate"
-        moments = sorted({instant(a.at) if kind == "Event" else _day(a) for a in part})
+        moments = sorted({_moment(a) if kind == "Event" else _day(a) for a in part})
         who = sorted({id for a in part if (id := long_id(a.record))})
         where = [one_of("WhoId", who), f"{when} IN ({', '.join(moments)})"]
         wanted = {marker(activity.key): activity.key for activity in part}
@@ -154,6 +154,11 @@ def _description(activity: Activity, mark: str) -> str:
     told = [f"{name}: {activity.data[name]}" for name in _TOLD if activity.data.get(name) not in (None, "")]
     text = "\n\n".join(part for part in (activity.body, "\n".join(told)) if part)[:_BODY]
     return f"{text}\n\n{mark}".strip() if mark else text
+
+
+def _moment(activity: Activity) -> str:
+    """Return when an event begins; Salesforce keeps whole seconds, and it has to be found by what it keeps."""
+    return instant(activity.at // 1000 * 1000)
 
 
 def _day(activity: Activity) -> str:

@@ -73,6 +73,7 @@ class Database:
         self._seen = ""
         self._look_again = 0.0
         self._idle: list[sqlite3.Connection] = []
+        self._closed = False
         parsed = self._parse(url)
         self.postgres = parsed.startswith("postgresql")
         self._errors = driver_errors(self.postgres)
@@ -196,7 +197,10 @@ class Database:
         connection.execute(changed.values(value=str(self._version)))
 
     def close(self) -> None:
-        """Close all connections; a database in memory is gone then."""
+        """Close all connections; a database in memory is gone then.
+
+        What other threads read just then they finish, and their connection is closed after that; nobody gets a new one.
+        """
         with self._lock:
             try:
                 if self.journals is not None:
@@ -208,17 +212,37 @@ class Database:
 
     def _close_all(self) -> None:
         with self._lock:
+            self._closed = True  # before anything is closed: who gives a connection back after that closes it
             if not self.postgres:
                 with suppress(sqlite3.Error):
                     self._raw.execute("PRAGMA optimize")
-                while self._idle:
-                    self._idle.pop().close()
+                self._close_idle()
                 if self._glance is not None:
                     self._glance.close()
-            self._writer.dispose()
-            self._reader.dispose()
+            self._writer.pool.dispose()
+            self._reader.pool.dispose()
             if not self.postgres:
                 self._raw.close()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            with suppress(IndexError):  # another thread may do the same
+                self._idle.pop().close()
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise Unavailable("the database is closed", hint="open it again to go on")
+
+    @contextmanager
+    def _begun(self, engine: Engine) -> Iterator[Connection]:
+        """Give a transaction on a connection that does not outlive the database by more than the transaction itself."""
+        self._refuse_when_closed()
+        try:
+            with engine.begin() as connection:
+                yield connection
+        finally:
+            if self._closed:
+                engine.pool.dispose()
 
     # ---- reading and writing
     @contextmanager
@@ -234,7 +258,7 @@ class Database:
             return
         if fresh:
             self.freshen()
-        with self._saying("the database did not answer", "try again"), self._reader.begin() as connection:
+        with self._saying("the database did not answer", "try again"), self._begun(self._reader) as connection:
             yield connection
 
     def freshen(self) -> None:
@@ -251,6 +275,7 @@ class Database:
                 yield connection.connection.driver_connection
             return
         with self._saying("the database did not answer", "try again"):
+            self._refuse_when_closed()
             try:
                 raw = self._idle.pop()
             except IndexError:
@@ -264,6 +289,8 @@ class Database:
                 self._idle.append(raw)
             else:
                 raw.close()
+            if self._closed:
+                self._close_idle()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -273,7 +300,7 @@ class Database:
             with self._writing_or_lost(), held.begin_nested():
                 yield held
             return
-        with self._writing_or_lost(), self._lock, self._settled(), self._writer.begin() as connection:
+        with self._writing_or_lost(), self._lock, self._settled(), self._begun(self._writer) as connection:
             self._take_turn(connection)
             self._become_writer(connection)
             yield connection
@@ -295,7 +322,7 @@ class Database:
         if self.mine() is not None:
             yield self._aware
             return
-        with self._writing_or_lost(), self._lock, self._settled(), self._writer.begin() as connection:
+        with self._writing_or_lost(), self._lock, self._settled(), self._begun(self._writer) as connection:
             self._take_turn(connection)
             self._become_writer(connection)
             kept, self._lost = not self._lost, False
@@ -313,7 +340,7 @@ class Database:
         if self.mine() is not None:
             self._aware, kept = True, self._aware
             return kept
-        with self._writing_or_lost(), self._lock, self._settled(), self._writer.begin() as connection:
+        with self._writing_or_lost(), self._lock, self._settled(), self._begun(self._writer) as connection:
             self._take_turn(connection)
             found = self._who(connection)
             count = _turn_of(found)
@@ -345,6 +372,7 @@ class Database:
         if self.postgres:
             with self.reading() as connection:
                 return _turn_of(self._who(connection))
+        self._refuse_when_closed()
         with self._saying("the database did not answer", "try again"):
             if self._glance is None:
                 self._glance = connect_sqlite(self.path, read_only=True)
@@ -363,7 +391,7 @@ class Database:
                 yield held
             return
         turn = nullcontext() if self.postgres else self._lock  # PostgreSQL takes it beside the transaction of another thread
-        with self._saying("the database did not take it", "try again"), turn, self._writer.begin() as connection:
+        with self._saying("the database did not take it", "try again"), turn, self._begun(self._writer) as connection:
             yield connection
 
     def mine(self) -> Connection | None:
@@ -402,6 +430,7 @@ class Database:
                 yield self._raw
             return
         with self._writing_or_lost(), self._lock, self._settled():
+            self._refuse_when_closed()
             raw = self._raw
             begin(raw)
             try:
@@ -476,6 +505,7 @@ class Database:
     def checkpoint(self) -> None:
         """Bring what is in the write-ahead log into the database file (SQLite) or clear away dead rows (PostgreSQL)."""
         with self._lock:
+            self._refuse_when_closed()
             if self.postgres:
                 with self._writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                     connection.exec_driver_sql("VACUUM event, profile, identifier, record, outbox, reply")
