@@ -9,6 +9,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from tailorbird.connectors import Connector, LogConnector, WebhookConnector, open_connectors
+from tailorbird.connectors.slack import VARIABLE, SlackConnector
 from tailorbird.core.action import Action, Outcome
 
 NAMES = sorted(open_connectors())
@@ -33,6 +34,12 @@ def outside(request: pytest.FixtureRequest, httpserver: HTTPServer) -> Iterator[
         found = Outside(
             webhook,
             msgspec.structs.replace(action, payload=payload),
+            lambda: len({received.headers["webhook-id"] for received, _ in httpserver.log}),
+        )
+    elif request.param == "slack":
+        found = Outside(
+            SlackConnector(environ={VARIABLE: httpserver.url_for("/hook")}),
+            msgspec.structs.replace(action, payload={"text": "Hello"}),
             lambda: len({received.headers["webhook-id"] for received, _ in httpserver.log}),
         )
     else:

@@ -360,7 +360,9 @@ class ZohoConnector:
             lost = [
                 ours
                 for ours in row.values
-                if (theirs := name_of(module, ours)) in values and not _same(held.get(theirs), values[theirs])
+                if (theirs := name_of(module, ours)) is not None
+                and theirs in values
+                and not _same(held.get(theirs), values[theirs])
             ]
             results[place] = msgspec.structs.replace(one, dropped=tuple(sorted({*one.dropped, *lost})))
         return results
