@@ -162,7 +162,7 @@ class ZohoSimulator(Simulator):
         fields = [name for name in asked.get("fields", "").split(",") if name]
         shown = [{name: row.get(name) for name in {"id": 0, **dict.fromkeys(fields)}} if fields else row for row in found]
         more = len(rows) > page * size
-        info = {"per_page": size, "count": len(found), "page": page, "more_records": more}
+        info: dict[str, Any] = {"per_page": size, "count": len(found), "page": page, "more_records": more}
         if tokens and more:
             info["next_page_token"] = f"after{page + 1}"
         return Reply(200, {"data": shown, "info": info})
@@ -356,4 +356,7 @@ def _row_error(code: str, message: str, details: Mapping[str, Any]) -> dict[str,
 
 
 def _nobody() -> Reply:
-    return Reply(400, {"data": [_row_error("INVALID_DATA", "the id given seems to be invalid", {"api_name": "id"})]})
+    return Reply(
+        400,
+        {"data": [_row_error("INVALID_DATA", "the id given seems to be invalid", {"api_name": "id", "resource_path_index": 1})]},
+    )

@@ -31,7 +31,7 @@ def zoho(**options: object) -> Iterator[tuple[ZohoConnector, ZohoSimulator]]:
 
 def row(who: str, **values: object) -> Row:
     told = {"email": f"{who}@zoho.example", "last_name": who.title(), **values}
-    return Row(key=who, values=told, match={"email": f"{who}@zoho.example"})  # type: ignore[arg-type]
+    return Row(key=who, values=told, match={"email": f"{who}@zoho.example"})
 
 
 def test_after_2000_rows_pages_go_by_token_and_everybody_is_read_once() -> None:
