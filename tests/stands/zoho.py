@@ -23,9 +23,8 @@ def stand() -> Iterator[Stand]:
 
         def activities(record: str) -> list[str]:
             rows = [row for module in ("Notes", "Tasks", "Calls", "Events") for row in app.rows[module].values()]
-            return [
-                row["id"] for row in rows if (row.get("Parent_Id") or row.get("Who_Id") or row.get("What_Id"))["id"] == record
-            ]
+            parents = ((row["id"], row.get("Parent_Id") or row.get("Who_Id") or row.get("What_Id") or {}) for row in rows)
+            return [id for id, parent in parents if parent.get("id") == record]
 
         def signed(record: str) -> WebhookCall:
             if not app.channels:
