@@ -182,14 +182,6 @@ def test_formula_cells_are_kept_as_they_are_and_disarmed_on_the_way_out(engine: 
     assert ',"=' not in written
 
 
-def test_what_is_wrong_with_rows_is_counted_by_what_it_is(engine: Engine, tmp_path: Path) -> None:
-    path = tmp_path / "people.csv"
-    path.write_text("email,first_name\n=cmd()@shop.example,Ann\nnobody,Ben\ncy@shop.example,Cy\n", encoding="utf-8")
-    report = engine.directory.import_campaign("Expo", path)
-    assert report.rejected == 2
-    assert report.reasons == {"identifiers.email: email is not an e-mail address": 2}
-
-
 def test_rows_in_another_encoding_are_rejected_and_the_others_come_in(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "mixed.csv"
     path.write_bytes(

@@ -204,14 +204,5 @@ when: count(page.viewed) >
 def test_templates_that_render_each_other_in_a_circle_are_refused(engine: Engine) -> None:
     one = {"kind": "template", "name": "one", "type": "plain", "body": '{% render "two" %}'}
     two = {"kind": "template", "name": "two", "type": "plain", "body": '{% render "one" %}'}
-    with pytest.raises(InvalidDefinition, match="circle: template one → template two → template one") as caught:
+    with pytest.raises(InvalidDefinition, match="circle: template one → template two → template one"):
         engine.apply([one, two])
-    assert "template one: definitions need each other" in str(caught.value)
-
-
-def test_a_part_that_cannot_be_read_is_not_called_missing_too(engine: Engine) -> None:
-    for kind, part in (("plain", "body"), ("email", "html")):
-        with pytest.raises(InvalidDefinition) as caught:
-            engine.apply([{"kind": "template", "name": "long", "type": kind, "subject": "Hi", part: "x" * 200_000}])
-        told = [item.message for item in caught.value.mistakes]
-        assert any("at most 100000 characters" in item for item in told) and not any("needs" in item for item in told)

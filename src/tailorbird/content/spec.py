@@ -15,7 +15,7 @@ from tailorbird.core.event import Json
 from tailorbird.errors import Mistake
 
 __all__ = [
-    "ALL_PARTS", "NETWORKS", "PARTS", "STYLES", "Missing", "Template", "Text", "Type", "check_template", "mentions", "texts_of",
+    "NETWORKS", "PARTS", "STYLES", "Missing", "Template", "Text", "Type", "check_template", "mentions", "texts_of",
 ]  # fmt: skip
 
 Type = Literal["email", "sms", "social", "plain"]
@@ -35,9 +35,7 @@ NETWORKS: Final[Mapping[str, int]] = {
 }  # fmt: skip
 """How many characters a post may have on each network, as their help pages say."""
 
-ALL_PARTS: Final = ("subject", "preheader", "html", "mjml", "text", "body")
-"""Every part that some type of template has."""
-
+_ALL_PARTS: Final = ("subject", "preheader", "html", "mjml", "text", "body")
 _TAG: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}\Z")
 _PIECE: Final = re.compile(r"\{%-?\s*(?:render|include)\s+(?:\"([^\"]*)\"|'([^']*)')")
 _FEATURE: Final = re.compile(r"\bfeatures\.([a-z][a-z0-9_-]*)")
@@ -80,7 +78,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
         language = spec.get("language") or "en"
         return cls(
             name=name, version=version, type=spec["type"], language=language,
-            texts={part: spec[part] for part in ALL_PARTS if part in spec},
+            texts={part: spec[part] for part in _ALL_PARTS if part in spec},
             variants=spec.get("variants") or {}, fallback=tuple(spec.get("fallback") or (language,)),
             missing=spec.get("missing") or "default", defaults={**defaults, **(spec.get("defaults") or {})}, variables=declared,
             network=spec.get("network"), max_segments=spec.get("max_segments"), restyle=spec.get("restyle") is not False,
@@ -123,11 +121,11 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
 
 def texts_of(spec: Mapping[str, Any]) -> Iterator[Text]:
     """Yield every text of a spec."""
-    for part in ALL_PARTS:
+    for part in _ALL_PARTS:
         if isinstance(spec.get(part), str):
             yield Text(part, part, spec[part])
     for key, texts in (spec.get("variants") or {}).items():
-        for part in ALL_PARTS:
+        for part in _ALL_PARTS:
             if isinstance(texts, Mapping) and isinstance(texts.get(part), str):
                 yield Text(f"variants.{key}.{part}", part, texts[part])
 
@@ -148,7 +146,7 @@ def check_template(spec: Mapping[str, Any]) -> list[Mistake]:
 
 
 def _check_parts(spec: Mapping[str, Any], type_: Type) -> Iterator[Mistake]:
-    for part in ALL_PARTS:
+    for part in _ALL_PARTS:
         if part in spec and part not in PARTS[type_]:
             yield Mistake(
                 "unknown_field", f"a template of type {type_} has no {part}", f"It has {_listed(PARTS[type_])}.", where=part

@@ -108,9 +108,8 @@ class Catalog:
         report = Report()
         for fault in (item for item in self.faults if item.key not in known):
             about = f"{fault.key[0]} {fault.key[1]}"
-            where = f"{about}, {fault.field}" if fault.field else about
-            place = (places or {}).get(fault.key, {}).get(fault.field) or Place(where)
-            label = where if place.text is not None else ""  # else the place says it
+            place = (places or {}).get(fault.key, {}).get(fault.field) or Place(f"{about}, {fault.field}")
+            label = f"{about}, {fault.field}" if place.text is not None else ""  # else the place says it
             report.add_expression(fault.mistakes, fault.text, place, label)
         return report
 

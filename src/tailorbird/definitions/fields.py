@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from tailorbird.content.spec import ALL_PARTS, NETWORKS, check_template
+from tailorbird.content.spec import NETWORKS, check_template
 from tailorbird.core.definition import Kind
 from tailorbird.core.event import Json
 from tailorbird.crm.mapping import CONSENTS, DIRECTIONS, TAGS, TRANSFORMS, WINS
@@ -76,8 +76,7 @@ def read_fields(kind: Kind, items: Mapping[str, Tree], about: str, place: Place,
             field = items.get(item.where.partition(".")[0])
             report.add(item.code, f"{about}, {item.where}: {item.message}", field.place if field else place, item.hint)
     elif kind == Kind.TEMPLATE:
-        unread = {part: "…" for part in items if part in ALL_PARTS and part not in spec}  # told already; it is not missing
-        for item in check_template(spec | unread):
+        for item in check_template(spec):
             found = _inside(items, item.where) or place
             report.add(item.code, f"{about}, {item.where}: {item.message}", found, item.hint)
     return spec

@@ -85,7 +85,5 @@ def _write(staged: Staged, path: Path) -> None:
 
 
 def _general(reason: str) -> str:
-    """Return a reason without what it quotes, so that like ones are counted together; a field's name alone is no reason."""
-    first, _, rest = reason.partition(": ")
-    place, what = (f"{first}: ", rest.partition(": ")[0]) if rest and " " not in first else ("", first)
-    return (place + what.split(" '", maxsplit=1)[0])[:120]
+    """Return a reason without what it quotes, so that like ones are counted together."""
+    return reason.split(": ", maxsplit=1)[0].split(" '", maxsplit=1)[0][:120]
