@@ -59,15 +59,17 @@ class Org:
         rows: list[dict[str, Any]] = []
         while True:
             body = self._read(self._http.request("GET", path, params=params))
-            rows += body["records"]
+            rows += _rows(body, "records")
             if body.get("done", True):
                 return rows
-            path, params = body["nextRecordsUrl"], {}
+            following = body.get("nextRecordsUrl")
+            if not isinstance(following, str):
+                raise _undocumented()
+            path, params = following, {}
 
     def search(self, question: str) -> list[dict[str, Any]]:
         """Return the rows that a SOSL search finds."""
-        found: list[dict[str, Any]] = self._read(self._get("search/", {"q": question}))["searchRecords"]
-        return found
+        return _rows(self._read(self._get("search/", {"q": question})), "searchRecords")
 
     def shown(self, object: str) -> Mapping[str, Shown]:
         """Return the fields of an object that this session may see, by name; asked again after some minutes."""
@@ -150,7 +152,7 @@ class Org:
         except ValueError:
             body = None
         if not isinstance(body, kind):
-            raise RemoteError(f"{VENDOR} answered something else than JSON as it is documented", sent=True)
+            raise _undocumented()
         return body
 
     def _observe(self, answer: Answer) -> None:
@@ -162,3 +164,15 @@ class Org:
 def _named(values: Mapping[str, Json]) -> Mapping[str, Json]:
     """Return values with the id under the name that the collections know it by."""
     return {"id" if name == "Id" else name: value for name, value in values.items()}
+
+
+def _rows(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the rows of an answer; raise ``RemoteError`` for one that has none."""
+    found = body.get(name)
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise _undocumented()
+    return found
+
+
+def _undocumented() -> RemoteError:
+    return RemoteError(f"{VENDOR} answered something else than JSON as it is documented", sent=True)
