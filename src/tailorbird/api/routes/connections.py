@@ -115,8 +115,14 @@ def router(engine: Engine) -> APIRouter:
     @routes.get(
         "/callback", operation_id="authorize_callback", response_class=HTMLResponse,
         responses={
-            status: {"description": text, "content": {"text/html": {"schema": {"type": "string"}}}}
-            for status, text in ((200, "Connected"), (422, "Not connected"), (502, "Not connected"), (503, "Not connected"))
+            **{
+                status: {"description": text, "content": {"text/html": {"schema": {"type": "string"}}}}
+                for status, text in ((200, "Connected"), (502, "Not connected"), (503, "Not connected"))
+            },
+            422: {
+                "description": "Not connected; or no such question at all",
+                "content": {"text/html": {"schema": {"type": "string"}}, CONTENT_TYPE: {"schema": _problem[0]}},
+            },
         },
     )  # fmt: skip
     def callback(

@@ -95,7 +95,10 @@ class Org:
     def create(self, kind: str, values: Mapping[str, Json]) -> str:
         """Make a record and return its id."""
         answer = self._http.request("POST", f"{self._root}/sobjects/{kind}", json=dict(values))
-        return str(self._read(answer)["id"])
+        made = self._read(answer).get("id")
+        if not isinstance(made, str) or not made:
+            raise _undocumented()
+        return made
 
     def change(self, kind: str, id: str, values: Mapping[str, Json]) -> None:
         """Change the fields given of a record. That may be sent twice: the second time changes nothing."""
